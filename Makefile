@@ -1,0 +1,45 @@
+# aural: `make demo`, `make test`, `make lint`, `make bench`. Each makes .venv and installs by itself.
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+VENV := .venv
+BIN := $(VENV)/bin
+# A strict editable install sees a new file only after a reinstall, so it depends on the list of files.
+SOURCES := $(sort $(shell find configuration modeling processing training src model_cards -name '*.py' -not -path '*/__pycache__/*'; find src/aural/clips -type f))
+LIST := $(VENV)/sources.txt
+
+.PHONY: demo test test-full lint bench install clean
+install: $(VENV)/installed
+
+$(VENV)/torch:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet "$(TORCH)"
+	@touch $@
+
+.PHONY: FORCE
+$(LIST): FORCE | $(VENV)/torch
+	@echo "$(SOURCES)" | cmp -s - $@ || echo "$(SOURCES)" > $@
+
+$(VENV)/installed: $(VENV)/torch $(LIST) pyproject.toml
+	$(BIN)/python -m pip install --quiet --config-settings editable_mode=strict -e ".[dev]"
+	@touch $@
+
+demo: install
+	$(BIN)/aural demo --out demo
+
+test: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not full and not gpu"
+
+test-full: install
+	$(BIN)/python -m pytest -m "full"
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy -p aural
+
+bench: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks
+
+clean:
+	rm -rf $(VENV) build dist src/aural.egg-info

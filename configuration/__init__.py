@@ -1,0 +1,1 @@
+"""One config class per model type."""

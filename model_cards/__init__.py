@@ -1,0 +1,1 @@
+"""Reports, pictures and cards of the models that aural ships."""

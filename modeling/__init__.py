@@ -1,0 +1,1 @@
+"""Attention, Listen-Attend-Spell, and their caches."""

@@ -1,0 +1,1 @@
+"""Audio in, log-mel features, tokenizers, processor, pictures."""

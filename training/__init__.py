@@ -1,0 +1,1 @@
+"""Data, collators, metrics, and the thin Trainer."""
