@@ -1,1 +1,5 @@
 """One config class per model type."""
+
+from .las import LasConfig
+
+__all__ = ["LasConfig"]

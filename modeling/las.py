@@ -1,0 +1,355 @@
+"""Listen, Attend and Spell as transformers models.
+
+Notable here:
+- `LasModel`: listener and speller, states out; `LasForConditionalGeneration`: logits, loss, `generate()`;
+- labels are tokens then `<eos>`; decoder inputs are made here, and the loss does not shift them again;
+- losses are sums over items divided by `num_items_in_batch`, so accumulated batches equal one large batch;
+- `generate()` ends every clip at a length that follows from its own frames, whatever it is batched with.
+"""
+
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import GenerationMixin, PreTrainedModel
+from transformers import initialization as init
+from transformers.generation import LogitsProcessorList
+from transformers.modeling_outputs import Seq2SeqLMOutput, Seq2SeqModelOutput
+from transformers.utils import can_return_tuple
+
+from ..configuration.las import LasConfig
+from .las_cache import LasCache
+from .las_checks import check_ctc_targets, check_features, check_labels
+from .las_generation import MAX_LENGTH, MAX_TOKENS_PER_SECOND, NUM_BEAMS, EndByLength, token_limits
+from .listener import Listener, ListenerOutput
+from .spec_augment import spec_augment
+from .speller import Speller
+
+
+def shift_right(labels: torch.Tensor, pad_token_id: int, start_token_id: int) -> torch.Tensor:
+    """Decoder inputs `(batch, targets)`: the start token, then labels without the last, `-100` read as padding."""
+    start = labels.new_full((labels.shape[0], 1), start_token_id)
+    return torch.cat([start, labels[:, :-1]], dim=1).masked_fill_(
+        torch.cat([torch.zeros_like(start, dtype=torch.bool), labels[:, :-1] == -100], dim=1), pad_token_id
+    )
+
+
+class LasPreTrainedModel(PreTrainedModel):
+    """What the LAS models share: config, initialisation, abilities."""
+
+    config: LasConfig
+    config_class = LasConfig
+    base_model_prefix = "model"
+    main_input_name = "input_features"
+    input_modalities = "audio"
+    _no_split_modules = ["BidirectionalLSTM", "Speller"]  # noqa: RUF012
+    _is_stateful = True  # a recurrent state cannot be cropped, so assisted decoding is refused
+    supports_gradient_checkpointing = False
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, nn.LSTMCell):  # the base covers nn.LSTM; a cell is initialised alike
+            for name, parameter in module.named_parameters():
+                if name.startswith("weight"):
+                    init.xavier_uniform_(parameter)
+                else:
+                    init.zeros_(parameter)
+
+    @classmethod
+    def _supports_default_dynamic_cache(cls) -> bool:
+        return False  # forward makes a LasCache
+
+
+class LasModel(LasPreTrainedModel):
+    """Listener and speller of [Listen, Attend and Spell](https://arxiv.org/abs/1508.01211), without an output layer."""
+
+    def __init__(self, config: LasConfig) -> None:
+        super().__init__(config)
+        self.listener = Listener(config)
+        self.speller = Speller(config)
+        self.post_init()
+
+    def get_encoder(self, modality: str | None = None) -> nn.Module:
+        """The listener."""
+        return self.listener
+
+    def get_decoder(self) -> nn.Module:
+        """The speller."""
+        return self.speller
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.speller.embed_tokens
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        self.speller.embed_tokens = value
+
+    def listen(
+        self, input_features: torch.Tensor, attention_mask: torch.Tensor | None = None, **kwargs: Any
+    ) -> ListenerOutput:
+        """Listen to features, with SpecAugment in training. Arguments and errors as in `forward`."""
+        check_features(input_features, attention_mask, self.config.num_mel_bins)
+        if self.training and self.config.apply_spec_augment:
+            ones = input_features.new_ones(input_features.shape[:2])
+            mask = ones if attention_mask is None else attention_mask
+            input_features = spec_augment(input_features, mask.bool(), self.config)
+        return self.listener(input_features, attention_mask, **kwargs)
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_features: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        decoder_input_ids: torch.Tensor | None = None,
+        encoder_outputs: ListenerOutput | None = None,
+        past_key_values: LasCache | None = None,
+        use_cache: bool | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        sampling_head: nn.Module | None = None,
+        **kwargs: Any,
+    ) -> Seq2SeqModelOutput:
+        """Listen, attend and spell.
+
+        Args:
+            input_features: `(batch, frames, mels)` log-mel features; not needed with `encoder_outputs`.
+            attention_mask: `(batch, frames)`, 1 on real frames, which come first in each row.
+            decoder_input_ids: `(batch, targets)`; all of them without `past_key_values`, the new ones with it.
+                Default: the start token.
+            encoder_outputs: What the listener returned for these clips.
+            past_key_values: The speller's state after earlier decoder inputs.
+            use_cache: Return `past_key_values`; default from the config.
+            output_attentions: Return the alignment as `cross_attentions`, one tensor `(batch, heads, targets,
+                listener frames)`.
+            output_hidden_states: Return the states of every layer.
+            sampling_head: Output layer for scheduled sampling in training.
+            kwargs: Not used; transformers passes some to every model.
+
+        Returns:
+            `last_hidden_state` `(batch, targets, speller_hidden_size + memory_size)`: LSTM output and context.
+
+        Raises:
+            ValueError: Features of another number of mels, a row without frames, frames that do not come first.
+        """
+        output_attentions = self.config.output_attentions if output_attentions is None else output_attentions
+        if output_hidden_states is None:
+            output_hidden_states = self.config.output_hidden_states
+        if encoder_outputs is None:
+            if input_features is None:
+                raise ValueError("pass input_features (batch, frames, mels) or encoder_outputs")
+            encoder_outputs = self.listen(input_features, attention_mask, output_hidden_states=output_hidden_states)
+        if past_key_values is None:
+            memory = self.speller.attention.prepare(encoder_outputs.last_hidden_state, encoder_outputs.mask)
+            past_key_values = LasCache(memory, self.speller.initial_state(memory))
+        if decoder_input_ids is None:
+            batch = past_key_values.batch_size
+            device = encoder_outputs.last_hidden_state.device
+            decoder_input_ids = torch.full((batch, 1), self.config.decoder_start_token_id, device=device)
+        sampling = self.config.scheduled_sampling if self.training and sampling_head is not None else 0.0
+        outputs, attention, layers, state = self.speller(
+            decoder_input_ids, past_key_values.memory, past_key_values.state, sampling_head, sampling
+        )
+        past_key_values.state = state
+        past_key_values.seen_tokens += decoder_input_ids.shape[1]
+        keep = self.config.use_cache if use_cache is None else use_cache
+        return Seq2SeqModelOutput(
+            last_hidden_state=outputs,
+            past_key_values=past_key_values if keep else None,
+            decoder_hidden_states=tuple(layers) if output_hidden_states else None,
+            cross_attentions=(attention,) if output_attentions else None,
+            encoder_last_hidden_state=encoder_outputs.last_hidden_state,
+            encoder_hidden_states=encoder_outputs.hidden_states,
+        )
+
+
+class LasForConditionalGeneration(LasPreTrainedModel, GenerationMixin):
+    """[Listen, Attend and Spell](https://arxiv.org/abs/1508.01211) that transcribes: logits, loss and `generate()`."""
+
+    def __init__(self, config: LasConfig) -> None:
+        super().__init__(config)
+        self.model = LasModel(config)
+        joined = config.speller_hidden_size + config.memory_size
+        self.output_mlp = nn.Sequential(
+            nn.Linear(joined, config.speller_output_size), nn.Tanh(), nn.Dropout(config.speller_dropout)
+        )
+        self.lm_head = nn.Linear(config.speller_output_size, config.vocab_size)
+        self.ctc_head = nn.Linear(config.memory_size, config.vocab_size) if config.ctc_weight > 0 else None
+        self.post_init()
+        # _from_model_config: what is set here is saved, not derived again from config.json
+        self.generation_config.update(num_beams=NUM_BEAMS, max_length=MAX_LENGTH, _from_model_config=False)
+        self.generation_config.max_tokens_per_second = MAX_TOKENS_PER_SECOND
+
+    def get_encoder(self, modality: str | None = None) -> nn.Module:
+        """The listener."""
+        return self.model.listener
+
+    def get_decoder(self) -> nn.Module:
+        """The speller."""
+        return self.model.speller
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.model.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        self.model.set_input_embeddings(value)
+
+    def get_output_embeddings(self) -> nn.Module:
+        return self.lm_head
+
+    def set_output_embeddings(self, value: nn.Module) -> None:
+        self.lm_head = value
+
+    def resize_token_embeddings(self, *args: Any, **kwargs: Any) -> nn.Embedding:
+        """As in transformers; the CTC head, where there is one, grows or shrinks with the embeddings."""
+        embeddings = super().resize_token_embeddings(*args, **kwargs)
+        if self.ctc_head is not None:
+            self.ctc_head = self._get_resized_lm_head(self.ctc_head, embeddings.num_embeddings)
+        return embeddings
+
+    def _logits(self, states: torch.Tensor) -> torch.Tensor:
+        return self.lm_head(self.output_mlp(states))
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_features: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        decoder_input_ids: torch.Tensor | None = None,
+        encoder_outputs: ListenerOutput | None = None,
+        past_key_values: LasCache | None = None,
+        labels: torch.Tensor | None = None,
+        use_cache: bool | None = None,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        num_items_in_batch: torch.Tensor | int | None = None,
+        **kwargs: Any,
+    ) -> Seq2SeqLMOutput:
+        """Score texts, and with `labels` give the loss. Arguments beside these as in `LasModel.forward`.
+
+        Args:
+            labels: `(batch, targets)`: tokens, then `<eos>`, then `-100`.
+            num_items_in_batch: Labels in the whole (accumulated) batch; the summed losses are divided by it.
+                Default: the labels at hand.
+
+        Returns:
+            `logits` `(batch, targets, vocabulary)`, `loss`, `cross_attentions[0]` the alignment `(batch, heads,
+            targets, listener frames)` when asked for.
+
+        Raises:
+            ValueError: As `LasModel.forward`; labels outside the vocabulary; with CTC, targets that do not fit the
+                frames of the CTC layer.
+        """
+        if labels is not None:
+            check_labels(labels, self.config.vocab_size)
+            if decoder_input_ids is None:
+                decoder_input_ids = shift_right(labels, self.config.pad_token_id, self.config.decoder_start_token_id)
+            use_cache = False if use_cache is None else use_cache
+        if encoder_outputs is None and input_features is not None:
+            encoder_outputs = self.model.listen(
+                input_features, attention_mask, output_hidden_states=output_hidden_states
+            )
+        outputs = self.model(
+            decoder_input_ids=decoder_input_ids,
+            encoder_outputs=encoder_outputs,
+            past_key_values=past_key_values,
+            use_cache=use_cache,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            sampling_head=nn.Sequential(self.output_mlp, self.lm_head) if labels is not None else None,
+            return_dict=True,
+        )
+        logits = self._logits(outputs.last_hidden_state)  # (batch, targets, vocabulary)
+        loss = None if labels is None else self._loss(logits, labels, encoder_outputs, num_items_in_batch)
+        return Seq2SeqLMOutput(
+            loss=loss,
+            logits=logits,
+            past_key_values=outputs.past_key_values,
+            decoder_hidden_states=outputs.decoder_hidden_states,
+            cross_attentions=outputs.cross_attentions,
+            encoder_last_hidden_state=outputs.encoder_last_hidden_state,
+            encoder_hidden_states=outputs.encoder_hidden_states,
+        )
+
+    def _loss(
+        self,
+        logits: torch.Tensor,
+        labels: torch.Tensor,
+        listened: ListenerOutput,
+        num_items_in_batch: torch.Tensor | int | None,
+    ) -> torch.Tensor:
+        items = (labels != -100).sum() if num_items_in_batch is None else num_items_in_batch
+        if isinstance(items, torch.Tensor):
+            items = items.to(logits.device)
+        weight = self.config.ctc_weight
+        loss = nn.functional.cross_entropy(
+            logits.flatten(0, 1).float(),
+            labels.flatten().to(logits.device),
+            ignore_index=-100,
+            reduction="sum",
+            label_smoothing=self.config.label_smoothing,
+        )
+        if self.ctc_head is not None:
+            loss = (1 - weight) * loss + weight * self._ctc_loss(labels.to(logits.device), listened)
+        return loss / items
+
+    def _ctc_loss(self, labels: torch.Tensor, listened: ListenerOutput) -> torch.Tensor:
+        """Sum over clips of the CTC loss (Graves et al. 2006) of the labels without `<eos>`; blank is pad."""
+        real = (labels != -100) & (labels != self.config.eos_token_id)
+        targets = labels.masked_fill(~real, self.config.pad_token_id)
+        lengths, frames = real.sum(-1), listened.ctc_mask.sum(-1)
+        check_ctc_targets(targets, lengths, frames, self.config.pad_token_id)
+        log_probs = self.ctc_head(listened.ctc_states).float().log_softmax(dim=-1).transpose(0, 1)
+        return nn.functional.ctc_loss(
+            log_probs, targets, frames, lengths, blank=self.config.pad_token_id, reduction="sum"
+        )
+
+    @torch.no_grad()
+    def generate(self, inputs: torch.Tensor | None = None, *args: Any, **kwargs: Any) -> Any:
+        """`GenerationMixin.generate`, with one limit more: a clip's text ends at a length that follows from its frames.
+
+        Args:
+            inputs: `(batch, frames, mels)`, or `input_features=`, with `attention_mask=`.
+            args, kwargs: As in transformers. `max_tokens_per_second` (a field of `generation_config`) sets the
+                limit; None lifts it.
+        """
+        features = kwargs.get("input_features") if inputs is None else inputs
+        encoder_outputs, mask = kwargs.get("encoder_outputs"), kwargs.get("attention_mask")
+        if features is None and encoder_outputs is None:
+            raise ValueError("pass input_features (batch, frames, mels) to generate")
+        if features is not None:
+            check_features(features, mask, self.config.num_mel_bins)
+        if kwargs.get("max_new_tokens") is not None and kwargs.get("max_length") is None:
+            # The defaults hold a max_length; said as one, the caller's limit replaces it instead of standing beside it.
+            prompt = kwargs.get("decoder_input_ids")
+            kwargs["max_length"] = kwargs.pop("max_new_tokens") + (1 if prompt is None else prompt.shape[1])
+        config = kwargs.get("generation_config") or self.generation_config
+        default = getattr(self.generation_config, "max_tokens_per_second", MAX_TOKENS_PER_SECOND)
+        rate = kwargs.get("max_tokens_per_second", getattr(config, "max_tokens_per_second", default))
+        if rate is not None:
+            limits = token_limits(features, mask, encoder_outputs, self.config, rate)
+            own = EndByLength(limits, config.eos_token_id or self.config.eos_token_id)
+            kwargs["logits_processor"] = LogitsProcessorList([*(kwargs.get("logits_processor") or []), own])
+        return super().generate(inputs, *args, **kwargs)
+
+    @torch.no_grad()
+    def attention_maps(
+        self,
+        input_features: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+    ) -> dict[str, torch.Tensor]:
+        """Where the speller attended: `{"speller": (batch, heads, targets, listener frames)}`.
+
+        Args:
+            input_features: `(batch, frames, mels)`.
+            attention_mask: `(batch, frames)`.
+            labels: `(batch, targets)`, the text to align; default: what `generate` writes, without the start token.
+        """
+        if labels is None:
+            labels = self.generate(input_features, attention_mask=attention_mask)[:, 1:]
+        inputs = shift_right(labels, self.config.pad_token_id, self.config.decoder_start_token_id)
+        outputs = self(input_features, attention_mask, inputs, output_attentions=True, use_cache=False)
+        return {"speller": outputs.cross_attentions[0]}
+
+
+__all__ = ["LasForConditionalGeneration", "LasModel", "LasPreTrainedModel"]

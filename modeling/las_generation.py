@@ -1,0 +1,64 @@
+"""How long a LAS text may get: a limit per clip that follows from the clip's own frames."""
+
+import math
+
+import torch
+from transformers.generation import LogitsProcessor
+
+from ..configuration.las import LasConfig
+from .listener import ListenerOutput
+
+NUM_BEAMS = 4
+MAX_LENGTH = 4096  # tokens; the limit that follows from the frames comes first for any clip under two minutes
+MAX_TOKENS_PER_SECOND = 30.0  # fast speech has about 20 characters a second
+MIN_LIMIT = 16  # tokens, so that a very short clip can still hold a word
+
+
+def token_limits(
+    features: torch.Tensor | None,
+    mask: torch.Tensor | None,
+    encoder_outputs: ListenerOutput | None,
+    config: LasConfig,
+    rate: float,
+) -> torch.Tensor:
+    """Most tokens per clip, `(batch,)`: `rate` per second of its real frames, at least 16.
+
+    Args:
+        features: `(batch, frames, mels)`, or None with `encoder_outputs`.
+        mask: `(batch, frames)`, 1 on real frames.
+        encoder_outputs: What the listener returned, when the features are not at hand.
+        config: Gives seconds per frame.
+        rate: Tokens per second.
+
+    Raises:
+        ValueError: `rate` is not above 0.
+    """
+    if not (rate > 0 and math.isfinite(rate)):
+        raise ValueError(f"max_tokens_per_second={rate} must be above 0 (or None for no limit)")
+    if encoder_outputs is not None:
+        seconds = encoder_outputs.mask.sum(-1) * config.seconds_per_listener_frame
+    else:
+        assert features is not None
+        frames = torch.full(features.shape[:1], features.shape[1], device=features.device)
+        seconds = (frames if mask is None else mask.sum(-1)) * (config.frame_shift_ms / 1000)
+    return (seconds * rate).ceil().long().clamp(min=MIN_LIMIT)
+
+
+class EndByLength(LogitsProcessor):
+    """Leaves only `<eos>` once a row has as many tokens as its clip allows.
+
+    Args:
+        limits: `(clips,)`, most tokens per clip, the start token not counted.
+        eos_token_id: The end; of several the first is taken.
+    """
+
+    def __init__(self, limits: torch.Tensor, eos_token_id: int | list[int]) -> None:
+        self.limits = limits
+        self.eos = eos_token_id if isinstance(eos_token_id, int) else eos_token_id[0]
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        """Scores `(clips * beams, vocabulary)` after tokens `(clips * beams, length)`."""
+        limits = self.limits.to(scores.device).repeat_interleave(scores.shape[0] // len(self.limits))
+        ended = torch.full_like(scores, -torch.inf)
+        ended[:, self.eos] = 0
+        return torch.where((input_ids.shape[1] - 1 >= limits)[:, None], ended, scores)

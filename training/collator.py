@@ -1,0 +1,98 @@
+"""From items of different lengths to one padded batch."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+IGNORED_LABEL = -100  # the loss and the metrics leave it out
+
+
+@dataclass
+class SpeechCollator:
+    """Pad features with zeros and labels with -100, and say which frames are real.
+
+    Called with a list of `{"input_features": (frames, mels), "labels": (targets,)}`; lists, numpy arrays and tensors
+    alike. Other keys are left out. Labels may be absent from every item (prediction), not from some.
+
+    Args:
+        mels: mel bands that every item must have; None takes the first item's.
+        vocab_size: when given, labels must lie below it.
+        pad_to_multiple_of: round the padded frames up to a multiple, so that fewer shapes occur.
+
+    Returns:
+        `input_features` (batch, frames, mels) float32, `attention_mask` (batch, frames) int64 with 1 on real frames,
+        and `labels` (batch, targets) int64 if the items have them.
+
+    Raises:
+        ValueError: no items, or an item, named by its place in the batch, with a wrong shape, no frames, no labels or
+            a label outside the vocabulary.
+    """
+
+    mels: int | None = None
+    vocab_size: int | None = None
+    pad_to_multiple_of: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("mels", "vocab_size", "pad_to_multiple_of"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} is {value}; it must be at least 1, or None")
+
+    def __call__(self, items: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+        if not items:
+            raise ValueError("the batch has no items")
+        features = [self._features(item, index) for index, item in enumerate(items)]
+        batch = self._pad_features(features)
+        labelled = [index for index, item in enumerate(items) if item.get("labels") is not None]
+        if not labelled:
+            return batch
+        if len(labelled) < len(items):
+            bare = min(set(range(len(items))) - set(labelled))
+            raise ValueError(f"item {bare} has no labels while item {labelled[0]} has")
+        labels = [self._labels(item["labels"], index) for index, item in enumerate(items)]
+        batch["labels"] = torch.nn.utils.rnn.pad_sequence(labels, batch_first=True, padding_value=IGNORED_LABEL)
+        return batch
+
+    def _features(self, item: Mapping[str, Any], index: int) -> Tensor:
+        if "input_features" not in item:
+            raise ValueError(f"item {index} has no input_features; it has {', '.join(sorted(item)) or 'nothing'}")
+        features = torch.as_tensor(item["input_features"], dtype=torch.float32)
+        if features.dim() != 2:
+            raise ValueError(f"item {index}: input_features is {tuple(features.shape)}; expected (frames, mels)")
+        if features.shape[0] == 0:
+            raise ValueError(f"item {index}: input_features has no frames")
+        return features  # (frames, mels)
+
+    def _pad_features(self, features: list[Tensor]) -> dict[str, Tensor]:
+        mels = features[0].shape[1] if self.mels is None else self.mels
+        for index, feature in enumerate(features):
+            if feature.shape[1] != mels:
+                raise ValueError(f"item {index}: input_features has {feature.shape[1]} mels; expected {mels}")
+        frames = max(feature.shape[0] for feature in features)
+        if self.pad_to_multiple_of is not None:
+            frames = -(-frames // self.pad_to_multiple_of) * self.pad_to_multiple_of
+        input_features = torch.zeros(len(features), frames, mels)  # (batch, frames, mels)
+        attention_mask = torch.zeros(len(features), frames, dtype=torch.long)  # (batch, frames)
+        for row, feature in enumerate(features):
+            input_features[row, : feature.shape[0]] = feature
+            attention_mask[row, : feature.shape[0]] = 1
+        return {"input_features": input_features, "attention_mask": attention_mask}
+
+    def _labels(self, labels: Any, index: int) -> Tensor:
+        ids = torch.as_tensor(labels)
+        if ids.dim() != 1 or ids.numel() == 0:
+            raise ValueError(
+                f"item {index}: labels have shape {tuple(ids.shape)}; expected (targets,), at least one (<eos>)"
+            )
+        if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
+            raise ValueError(f"item {index}: labels are {ids.dtype}; expected integers")
+        outside = (ids < 0) & (ids != IGNORED_LABEL)
+        if self.vocab_size is not None:
+            outside |= ids >= self.vocab_size
+        if outside.any():
+            limit = "" if self.vocab_size is None else f" and below {self.vocab_size}, the size of the vocabulary"
+            raise ValueError(f"item {index}: label {int(ids[outside][0])}; labels must be at least 0{limit}")
+        return ids.long()  # (targets,)

@@ -1,0 +1,319 @@
+"""Corpora anyone can make at home: real recordings with texts that Debian's packages carry.
+
+    python -c "from aural.training.corpora import make_prompts_en; print(make_prompts_en('prompts-en'))"
+
+What is notable here:
+
+- a corpus is an audiofolder: `OUT/{train,dev,test}/*.flac` and a `metadata.csv` per split, so that
+  `datasets.load_dataset("audiofolder", data_dir=OUT)` lists it as it stands;
+- nothing is installed: packages are downloaded and unpacked into a temporary folder, without root;
+- a clip's split follows from its text alone, so that no text is in two splits and a second run gives the same corpus;
+- a corpus is made whole or not at all: it is written beside its place and renamed.
+"""
+
+import csv
+import gzip
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from rich.progress import track
+
+from ..processing.audio import load_audio
+
+SAMPLING_RATE = 16_000  # Hz
+LONGEST = 15.0  # seconds; what is longer is whole menus read aloud, a few clips that would set the length of a batch
+LICENCE = "CC-BY-SA-3.0"
+PACKAGE = "asterisk-core-sounds-en"  # texts and licence; the recordings are in PACKAGE-wav and PACKAGE-g722
+
+_SOUNDS = Path("usr/share/asterisk/sounds/en_US_f_Allison")
+_DOCS = Path("usr/share/doc") / PACKAGE
+
+_DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+_LONE_DIGIT = re.compile(r"(?<![\w.])[0-9](?!\w|[.,]\w)")  # the 1 of "press 1.", not a digit of "H.323", "3D" or "10"
+_REMARK = re.compile(r"\[[^\]]*\]|\([^)]*\)|<[^>]*>")  # [descending tones], (10 seconds of silence), <beep ascending>
+_UNSURE = re.compile(r"[0-9*#@&%$=+]")  # "#" is read out as hash or as pound, 1234 in four ways
+_MISSPELT = {
+    "exclaimation": "exclamation",
+    "fourtieth": "fortieth",
+    "represenatives": "representatives",
+    "umute": "unmute",
+    "unindentified": "unidentified",
+    "witheld": "withheld",
+}
+
+
+@dataclass(frozen=True)
+class CorpusSummary:
+    """What a maker of a corpus made and what it left out; `print` it.
+
+    Attributes:
+        name: name of the corpus.
+        folder: where it lies.
+        source: which recordings it was made from, with their sampling rate.
+        licence: SPDX identifier of the recordings' licence.
+        clips: clips per split.
+        minutes: minutes of audio per split.
+        words: number of different words over all splits.
+        skipped: number of clips left out, by reason.
+    """
+
+    name: str
+    folder: Path
+    source: str
+    licence: str
+    clips: dict[str, int]
+    minutes: dict[str, float]
+    words: int
+    skipped: dict[str, int] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        total = f"{sum(self.clips.values())} clips, {sum(self.minutes.values()):.1f} min"
+        lines = [f"{self.name}: {total}, {self.words} different words, in {self.folder}"]
+        lines += [f"  {split}: {self.clips[split]} clips, {self.minutes[split]:.1f} min" for split in self.clips]
+        lines += [f"  left out, {reason}: {count}" for reason, count in self.skipped.items()]
+        lines += [f"  source: {self.source}", f"  licence: {self.licence}"]
+        return "\n".join(lines)
+
+
+def normalize_prompt(text: str) -> str:
+    """What is said in a prompt, given its transcript: words of `a`–`z` and `'`, with one space between them.
+
+    In this order: remarks in `[]`, `()` and `<>` are dropped; a digit that stands alone is spelt ("press 1" is "press
+    one"); lower case; initials are set apart ("A.M." is "a m") and a dot inside a name is said; "re-", "un-", "de-"
+    and "non-" join their word; everything else but letters and apostrophes becomes a space; six misspelt words are
+    mended. Longer numbers and signs such as `#` have no sure reading and are dropped here: `make_prompts_en` leaves
+    out the clips that hold one.
+    """
+    text = _spell_digits(_REMARK.sub(" ", text)).lower().replace("’", "'")
+    text = re.sub(r"\b([a-z])\.", r"\1 ", text)
+    text = re.sub(r"(?<=[a-z])\.(?=[a-z])", " dot ", text)
+    text = re.sub(r"\b(re|un|de|non)-(?=[a-z])", r"\1", text)
+    words = [word.strip("'") for word in re.sub(r"[^a-z']+", " ", text).split()]
+    return " ".join(_MISSPELT.get(word, word) for word in words if word)
+
+
+def has_sure_reading(text: str) -> bool:
+    """Whether a prompt's transcript holds no number or sign that could be read out in more than one way."""
+    return _UNSURE.search(_spell_digits(_REMARK.sub(" ", text))) is None
+
+
+def split_of(text: str) -> str:
+    """The split of a normalised text: sha1 of the text % 100 below 15 is `test`, below 25 `dev`, else `train`."""
+    bucket = int(hashlib.sha1(text.encode()).hexdigest(), 16) % 100
+    return "test" if bucket < 15 else "dev" if bucket < 25 else "train"
+
+
+def make_prompts_en(out: str | Path, packages: str | Path | None = None) -> CorpusSummary:
+    """Make the corpus `prompts-en`: telephone prompts, digits and letters spoken by Allison Smith for Asterisk.
+
+    `out` receives `{train,dev,test}/ID.flac` (mono, 16 kHz, 16 bit), a `metadata.csv` per split with the columns
+    `file_name,text,id,duration` (seconds), LICENSE and ATTRIBUTION.md. Recordings of 16 kHz (G.722) are taken where
+    ffmpeg is there to decode them, else those of 8 kHz resampled; the summary says which.
+
+    Args:
+        out: a folder that is not there yet, or is empty.
+        packages: a folder of Debian's packages asterisk-core-sounds-en, -en-wav and -en-g722, as .deb files or
+            unpacked; by default they are downloaded (`apt-get download`, about 10 MB) and deleted again.
+
+    Raises:
+        OSError: `out` is taken, a package or a tool is missing, or a recording cannot be read; `out` is then as it was.
+    """
+    out = Path(out)
+    _refuse_taken(out)
+    with unpacked_packages(packages) as root:
+        wideband = has_wideband(root)
+        texts, skipped = _choose(root, wideband)
+        rows: dict[str, list[tuple[str, str, str, float]]] = {"train": [], "dev": [], "test": []}
+        with written_whole(out) as folder:
+            for split in rows:
+                (folder / split).mkdir()
+            for name in track(sorted(texts), description="prompts-en", transient=True):
+                audio = read_recording(root, name, wideband)  # (samples,)
+                duration = len(audio) / SAMPLING_RATE
+                if duration > LONGEST:
+                    skipped[f"longer than {LONGEST:g} s"] += 1
+                    continue
+                split, file_name = split_of(texts[name]), name.replace("/", "-") + ".flac"
+                soundfile.write(folder / split / file_name, audio, SAMPLING_RATE, subtype="PCM_16")
+                rows[split].append((file_name, texts[name], name, round(duration, 3)))
+            for split, lines in rows.items():
+                write_table(folder / split / "metadata.csv", ("file_name", "text", "id", "duration"), lines)
+            change = "decoded" if wideband else "resampled from 8 to 16 kHz"
+            write_credits(folder, root, f"{change}, written as FLAC, texts in lower case without marks.")
+    return CorpusSummary(
+        name="prompts-en",
+        folder=out,
+        source=f"{PACKAGE}-" + ("g722, 16 kHz" if wideband else "wav, 8 kHz resampled to 16 kHz"),
+        licence=LICENCE,
+        clips={split: len(lines) for split, lines in rows.items()},
+        minutes={split: sum(line[3] for line in lines) / 60 for split, lines in rows.items()},
+        words=len({word for lines in rows.values() for line in lines for word in line[1].split()}),
+        skipped=dict(skipped),
+    )
+
+
+CORPORA: dict[str, Callable[..., CorpusSummary]] = {"prompts-en": make_prompts_en}  # name: maker(out, packages=None)
+
+
+@contextmanager
+def unpacked_packages(packages: str | Path | None = None) -> Iterator[Path]:
+    """The root of Debian's unpacked packages: `packages` itself, or its .deb files, or a download, in a temporary folder.
+
+    Raises:
+        OSError: `apt-get` or `dpkg` is missing or fails, or the packages hold no transcript.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        root = Path(temporary) / "root"
+        if packages is None:
+            recordings = f"{PACKAGE}-g722" if shutil.which("ffmpeg") else f"{PACKAGE}-wav"
+            _run_tool("apt-get", "download", PACKAGE, recordings, cwd=temporary)
+            debs = sorted(Path(temporary).glob("*.deb"))
+        else:
+            debs = sorted(Path(packages).glob("*.deb"))
+        for deb in debs:
+            _run_tool("dpkg", "-x", str(deb.resolve()), str(root))
+        if not debs and packages is not None:
+            root = Path(packages)
+        if not (root / _DOCS).is_dir():
+            raise FileNotFoundError(f"packages={str(packages)!r} holds neither {_DOCS} nor .deb files of {PACKAGE}")
+        yield root
+
+
+def read_transcripts(root: Path) -> dict[str, str]:
+    """Each prompt's text as its author wrote it, by the prompt's id ("digits/4"), from unpacked packages."""
+    with gzip.open(root / _DOCS / "core-sounds-en.txt.gz", "rt", encoding="utf-8") as lines:
+        entries = [line.partition(":") for line in lines if ":" in line and not line.startswith(";")]
+    return {name.strip(): text.strip() for name, _, text in entries}
+
+
+def has_wideband(root: Path) -> bool:
+    """Whether recordings of 16 kHz are among the unpacked packages, and ffmpeg there to decode them."""
+    return shutil.which("ffmpeg") is not None and any((root / _SOUNDS).glob("*.g722"))
+
+
+def read_recording(root: Path, name: str, wideband: bool) -> np.ndarray:
+    """One prompt's recording, mono float32 `(samples,)` at 16 kHz: from G.722 if `wideband`, else from the 8 kHz wav.
+
+    Raises:
+        OSError: the recording cannot be read or is empty; names it.
+    """
+    path = _recording(root, name, wideband)
+    try:
+        if wideband:
+            raw = _run_tool("ffmpeg", "-nostdin", "-v", "error", "-i", str(path), "-f", "s16le", "-")
+            audio = np.frombuffer(raw, "<i2").astype(np.float32) / 32768
+        else:
+            audio = load_audio(path, sampling_rate=SAMPLING_RATE)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise OSError(f"cannot read the recording {path}: {error}") from error
+    if not len(audio):
+        raise OSError(f"cannot read the recording {path}: it is empty")
+    return audio
+
+
+def write_table(path: Path, columns: tuple[str, ...], rows: list[tuple[str, str, str, float]]) -> None:
+    """Write rows under a line of column names as CSV, one line each."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(rows)
+
+
+def write_credits(folder: Path, root: Path, changes: str) -> None:
+    """Write ATTRIBUTION.md and LICENSE into `folder`: whose recordings these are, what was changed, and the licence.
+
+    The licence's text is cut out of the package's copyright file, where it stands in full.
+    """
+    (folder / "ATTRIBUTION.md").write_text(
+        "# Attribution\n\n"
+        "The recordings in this folder, and their texts, are not under the licence of the code.\n\n"
+        "- Title: Asterisk core sounds, English\n"
+        "- Author: Allison Smith (http://www.theivrvoice.com), copyright 2003-2010\n"
+        "- Financial contributions: Digium, Inc. (http://www.digium.com)\n"
+        "- Source: http://downloads.asterisk.org/pub/telephony/asterisk/, by Debian's package "
+        f"`{PACKAGE}`\n"
+        "- Licence: Creative Commons Attribution-ShareAlike 3.0 (CC-BY-SA-3.0), in full in LICENSE beside this file\n"
+        f"- Changes made to the original work: {changes}\n",
+        encoding="utf-8",
+    )
+    lines = (root / _DOCS / "copyright").read_text(encoding="utf-8").splitlines()
+    paragraphs = re.split(r"\n(?! )", "\n".join(lines))  # a field and the indented lines that belong to it
+    texts = [text for text in paragraphs if text.startswith(f"License: {LICENCE}\n")]
+    if not texts:
+        raise OSError(f"{root / _DOCS / 'copyright'} does not hold the text of {LICENCE}")
+    body = [re.sub(r"^ \.?", "", line) for line in max(texts, key=len).splitlines()[1:]]
+    (folder / "LICENSE").write_text("\n".join(body).strip() + "\n", encoding="utf-8")
+
+
+@contextmanager
+def written_whole(out: Path) -> Iterator[Path]:
+    """A new folder beside `out` that takes its place when the block ends, or is deleted when the block fails.
+
+    Raises:
+        FileExistsError: `out` is a file or holds files.
+    """
+    _refuse_taken(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    folder = out.with_name(f".{out.name}.{os.getpid()}.part")
+    folder.mkdir()
+    try:
+        yield folder
+        if out.is_dir():
+            out.rmdir()  # empty, or this fails
+        folder.rename(out)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _choose(root: Path, wideband: bool) -> tuple[dict[str, str], Counter[str]]:
+    """The normalised text of each prompt that can be learnt from, and how many cannot, by reason."""
+    texts: dict[str, str] = {}
+    skipped: Counter[str] = Counter()
+    for name, transcript in read_transcripts(root).items():
+        text = normalize_prompt(transcript)
+        if not text or name.startswith("silence/"):
+            skipped["nothing said (silence, tones)"] += 1
+        elif not has_sure_reading(transcript):
+            skipped["numbers or signs without a sure reading"] += 1
+        elif not _recording(root, name, wideband).is_file():
+            skipped["no recording"] += 1
+        else:
+            texts[name] = text
+    return texts, skipped
+
+
+def _recording(root: Path, name: str, wideband: bool) -> Path:
+    return root / _SOUNDS / f"{name}.{'g722' if wideband else 'wav'}"
+
+
+def _spell_digits(text: str) -> str:
+    return _LONE_DIGIT.sub(lambda digit: f" {_DIGITS[int(digit.group())]} ", text)
+
+
+def _refuse_taken(out: Path) -> None:
+    if out.is_file() or (out.is_dir() and any(out.iterdir())):
+        raise FileExistsError(f"out={str(out)!r} is there already; give a folder that is new or empty")
+
+
+def _run_tool(tool: str, *arguments: str, cwd: str | None = None) -> bytes:
+    """Run a program and return what it wrote to its standard output; OSError with its last line if it fails."""
+    if shutil.which(tool) is None:
+        raise FileNotFoundError(
+            f"{tool} is not on this machine: give packages=FOLDER, where {PACKAGE} and {PACKAGE}-wav lie unpacked"
+        )
+    done = subprocess.run([tool, *arguments], cwd=cwd, capture_output=True, check=False)
+    if done.returncode:
+        lines = done.stderr.decode(errors="replace").strip().splitlines() or [f"exit status {done.returncode}"]
+        raise OSError(f"`{tool} {arguments[0]}` failed: {lines[-1]}")
+    return done.stdout
