@@ -51,8 +51,7 @@ def load_audio(source: Any, sampling_rate: int = 16_000) -> np.ndarray:
     """
     _check_rate(sampling_rate, "sampling_rate")
     if isinstance(source, Mapping) and source.get("array") is not None:
-        rate = source.get("sampling_rate")
-        _check_rate(rate, "array")
+        rate = _check_rate(source.get("sampling_rate"), "array")
         return _finish(_mono(source["array"]), rate, sampling_rate, "array")
     if _is_array(source):
         return _finish(_mono(source), sampling_rate, sampling_rate, "array")
@@ -71,12 +70,10 @@ def audio_duration(source: Any, sampling_rate: int = 16_000) -> float:
     Raises:
         OSError, ValueError, TypeError: as `load_audio`, except that faults inside the samples go unseen.
     """
-    if _is_array(source) or (isinstance(source, Mapping) and source.get("array") is not None):
-        array, rate = (
-            (source["array"], source.get("sampling_rate")) if isinstance(source, Mapping) else (source, sampling_rate)
-        )
-        _check_rate(rate, "array")
-        return len(_mono(array)) / rate
+    if isinstance(source, Mapping) and source.get("array") is not None:
+        source, sampling_rate = source["array"], _check_rate(source.get("sampling_rate"), "array")
+    if _is_array(source):
+        return len(_mono(source)) / _check_rate(sampling_rate, "array")
     with _opened(source) as (handle, name), _reader(handle, name) as file:
         if file.frames >= UNKNOWN_FRAMES:
             raise ValueError(f"{name}: its header tells no length; decode it with load_audio")
@@ -199,9 +196,10 @@ def _mono(array: Any) -> np.ndarray:
         return wave.astype(np.float32, copy=False)
 
 
-def _check_rate(rate: Any, name: str) -> None:
+def _check_rate(rate: Any, name: str) -> int:
     if isinstance(rate, bool) or not isinstance(rate, (int, np.integer)) or not LOWEST_RATE <= rate <= HIGHEST_RATE:
         raise ValueError(f"{name}: sampling rate {rate!r}; allowed are {LOWEST_RATE} to {HIGHEST_RATE} Hz")
+    return int(rate)
 
 
 def _checked(handle: BinaryIO, name: str) -> BinaryIO:

@@ -40,7 +40,7 @@ class AuralProcessor(ProcessorMixin):
             audio: one waveform (samples,) or several; arrays, tensors or lists, not file names.
             text: one text, or as many as there are waveforms.
             kwargs: for the feature extractor and the tokenizer, as transformers sorts them: `sampling_rate` in Hz,
-                `return_tensors` ("pt", "np"), `padding`, or `audio_kwargs={...}` and `text_kwargs={...}` for one alone.
+                `return_tensors` ("pt", "np"), `padding`; `audio_kwargs={…}` and `text_kwargs={…}` reach one alone.
 
         Returns:
             `input_features` (batch, frames, mels) and `attention_mask` (batch, frames) from audio; `labels` from text:

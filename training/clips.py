@@ -19,20 +19,22 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+from rich.console import Console
 from rich.progress import track
 
 from ..processing.audio import load_audio
 from .corpora import (
-    LICENCE,
     PACKAGE,
     SAMPLING_RATE,
     CorpusSummary,
+    Row,
     has_sure_reading,
     has_wideband,
     normalize_prompt,
     read_recording,
     read_transcripts,
     split_of,
+    summarize,
     unpacked_packages,
     write_credits,
     write_table,
@@ -126,39 +128,15 @@ def make_clips(packages: str | Path | None, out: str | Path) -> CorpusSummary:
     Raises:
         OSError: as in `make_prompts_en`, or ffmpeg or the package of 16 kHz recordings is missing.
     """
-    out = Path(out)
-    rows: list[tuple[str, str, str, float]] = []
-    skipped: Counter[str] = Counter()
-    with unpacked_packages(packages) as root:
+    with unpacked_packages(packages) as root, written_whole(Path(out)) as folder:
         if not has_wideband(root):
             raise OSError(f"clips are made from 16 kHz recordings: ffmpeg or the package {PACKAGE}-g722 is missing")
-        transcripts = read_transcripts(root)
-        words = [name for name in transcripts if name.split("/")[0] in _KIND_OF_FOLDER]
-        with written_whole(out) as folder:
-            for name in track(words + _choose_prompts(root, transcripts), description="clips", transient=True):
-                kind = _KIND_OF_FOLDER.get(name.split("/")[0], "prompt")
-                audio = read_recording(root, name, wideband=True)  # (samples,)
-                if _levels(audio).max() < _SILENT:
-                    skipped["silent"] += 1
-                    continue
-                path = folder / f"{name.replace('/', '-')}.opus"
-                _write_opus(path, audio if kind == "prompt" else trim(audio))
-                rows.append((path.name, normalize_prompt(transcripts[name]), kind, soundfile.info(path).duration))
-            rows = sorted(((*row[:3], round(row[3], 3)) for row in rows), key=lambda row: (row[2], row[0]))
-            write_table(folder / "metadata.csv", ("file_name", "text", "kind", "duration"), rows)
-            change = "decoded from G.722; silence around single words cut to 60 ms; encoded as Opus at 16 kbit/s;"
-            write_credits(folder, root, f"{change} texts in lower case without marks, misspelt words mended.")
-    of_kind = {kind: [row for row in rows if row[2] == kind] for kind in KINDS}
-    return CorpusSummary(
-        name="clips",
-        folder=out,
-        source=f"{PACKAGE}-g722, 16 kHz",
-        licence=LICENCE,
-        clips={kind: len(lines) for kind, lines in of_kind.items()},
-        minutes={kind: sum(line[3] for line in lines) / 60 for kind, lines in of_kind.items()},
-        words=len({word for row in rows for word in row[1].split()}),
-        skipped=dict(skipped),
-    )
+        rows, skipped = _write_clips(folder, root)
+        columns = ("file_name", "text", "kind", "duration")
+        write_table(folder / "metadata.csv", columns, [row for kind in KINDS for row in sorted(rows[kind])])
+        change = "decoded from G.722; silence around single words cut to 60 ms; encoded as Opus at 16 kbit/s;"
+        write_credits(folder, root, f"{change} texts in lower case without marks, spelling mended.")
+    return summarize("clips", Path(out), f"{PACKAGE}-g722, 16 kHz", rows, skipped)
 
 
 def trim(audio: np.ndarray) -> np.ndarray:
@@ -169,6 +147,27 @@ def trim(audio: np.ndarray) -> np.ndarray:
     loud = np.flatnonzero(_levels(audio) > _levels(audio).max() + _QUIET)
     start = max(0, loud[0] * _FRAME - _MARGIN)
     return audio[start : (loud[-1] + 1) * _FRAME + _MARGIN]
+
+
+def _write_clips(folder: Path, root: Path) -> tuple[dict[str, list[Row]], Counter[str]]:
+    """Write the recordings of every kind; return the rows of their table by kind, and what was left out, by reason."""
+    rows: dict[str, list[Row]] = {kind: [] for kind in KINDS}
+    skipped: Counter[str] = Counter()
+    transcripts = read_transcripts(root)
+    words = [name for name in transcripts if name.split("/")[0] in _KIND_OF_FOLDER]
+    names = words + _choose_prompts(root, transcripts)
+    for name in track(names, description="clips", console=Console(stderr=True), transient=True):
+        kind = _KIND_OF_FOLDER.get(name.split("/")[0], "prompt")
+        audio = read_recording(root, name, wideband=True)  # (samples,)
+        if len(audio) < _FRAME or _levels(audio).max() < _SILENT:
+            skipped["silent or broken"] += 1
+            continue
+        path = folder / f"{name.replace('/', '-')}.opus"
+        audio = audio if kind == "prompt" else trim(audio)
+        soundfile.write(path, audio, SAMPLING_RATE, format="OGG", subtype="OPUS", compression_level=_COMPRESSION)
+        seconds = round(soundfile.info(path).duration, 3)
+        rows[kind].append((path.name, normalize_prompt(transcripts[name]), kind, seconds))
+    return rows, skipped
 
 
 def _choose_prompts(root: Path, transcripts: dict[str, str]) -> list[str]:
@@ -189,7 +188,7 @@ def _choose_prompts(root: Path, transcripts: dict[str, str]) -> list[str]:
 
 
 def _is_plain(transcript: str) -> bool:
-    """No remark, no sign or number without a sure reading, no acronym that may be read as a word or letter by letter."""
+    """No remark, no sign or number without a sure reading, no acronym, read as a word or letter by letter."""
     return has_sure_reading(transcript) and not re.search(r"[\[(<]|[A-Z]{2}", transcript)
 
 
@@ -197,7 +196,3 @@ def _levels(audio: np.ndarray) -> np.ndarray:
     """Level of each 10 ms of `(samples,)` in dB of full scale, `(frames,)`."""
     frames = audio[: len(audio) // _FRAME * _FRAME].reshape(-1, _FRAME)
     return 10 * np.log10((frames.astype(np.float64) ** 2).mean(axis=1) + 1e-12)
-
-
-def _write_opus(path: Path, audio: np.ndarray) -> None:
-    soundfile.write(path, audio, SAMPLING_RATE, format="OGG", subtype="OPUS", compression_level=_COMPRESSION)

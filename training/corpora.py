@@ -4,8 +4,8 @@
 
 What is notable here:
 
-- a corpus is an audiofolder: `OUT/{train,dev,test}/*.flac` and a `metadata.csv` per split, so that
-  `datasets.load_dataset("audiofolder", data_dir=OUT)` lists it as it stands;
+- a corpus is an audiofolder of `datasets`: `OUT/{train,dev,test}/*.flac` and a `metadata.csv` per split; read it with
+  `aural.training.data.load_speech(OUT, split="train")`, which asks for no torchcodec;
 - nothing is installed: packages are downloaded and unpacked into a temporary folder, without root;
 - a clip's split follows from its text alone, so that no text is in two splits and a second run gives the same corpus;
 - a corpus is made whole or not at all: it is written beside its place and renamed.
@@ -27,6 +27,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+from rich.console import Console
 from rich.progress import track
 
 from ..processing.audio import load_audio
@@ -35,6 +36,8 @@ SAMPLING_RATE = 16_000  # Hz
 LONGEST = 15.0  # seconds; what is longer is whole menus read aloud, a few clips that would set the length of a batch
 LICENCE = "CC-BY-SA-3.0"
 PACKAGE = "asterisk-core-sounds-en"  # texts and licence; the recordings are in PACKAGE-wav and PACKAGE-g722
+
+Row = tuple[str, str, str, float]  # of a metadata.csv: file name, text, id or kind, seconds
 
 _SOUNDS = Path("usr/share/asterisk/sounds/en_US_f_Allison")
 _DOCS = Path("usr/share/doc") / PACKAGE
@@ -127,40 +130,21 @@ def make_prompts_en(out: str | Path, packages: str | Path | None = None) -> Corp
             unpacked; by default they are downloaded (`apt-get download`, about 10 MB) and deleted again.
 
     Raises:
-        OSError: `out` is taken, a package or a tool is missing, or a recording cannot be read; `out` is then as it was.
+        OSError: `out` is taken, a package or a tool is missing, or a recording cannot be read; `out` is as it was.
     """
     out = Path(out)
     _refuse_taken(out)
     with unpacked_packages(packages) as root:
         wideband = has_wideband(root)
         texts, skipped = _choose(root, wideband)
-        rows: dict[str, list[tuple[str, str, str, float]]] = {"train": [], "dev": [], "test": []}
         with written_whole(out) as folder:
-            for split in rows:
-                (folder / split).mkdir()
-            for name in track(sorted(texts), description="prompts-en", transient=True):
-                audio = read_recording(root, name, wideband)  # (samples,)
-                duration = len(audio) / SAMPLING_RATE
-                if duration > LONGEST:
-                    skipped[f"longer than {LONGEST:g} s"] += 1
-                    continue
-                split, file_name = split_of(texts[name]), name.replace("/", "-") + ".flac"
-                soundfile.write(folder / split / file_name, audio, SAMPLING_RATE, subtype="PCM_16")
-                rows[split].append((file_name, texts[name], name, round(duration, 3)))
-            for split, lines in rows.items():
-                write_table(folder / split / "metadata.csv", ("file_name", "text", "id", "duration"), lines)
-            change = "decoded" if wideband else "resampled from 8 to 16 kHz"
-            write_credits(folder, root, f"{change}, written as FLAC, texts in lower case without marks.")
-    return CorpusSummary(
-        name="prompts-en",
-        folder=out,
-        source=f"{PACKAGE}-" + ("g722, 16 kHz" if wideband else "wav, 8 kHz resampled to 16 kHz"),
-        licence=LICENCE,
-        clips={split: len(lines) for split, lines in rows.items()},
-        minutes={split: sum(line[3] for line in lines) / 60 for split, lines in rows.items()},
-        words=len({word for lines in rows.values() for line in lines for word in line[1].split()}),
-        skipped=dict(skipped),
-    )
+            rows = _write_splits(folder, root, wideband, texts, skipped)
+            change = "decoded from G.722" if wideband else "resampled from 8 to 16 kHz"
+            write_credits(
+                folder, root, f"{change}, written as FLAC; texts in lower case without marks, spelling mended."
+            )
+    source = f"{PACKAGE}-g722, 16 kHz" if wideband else f"{PACKAGE}-wav, 8 kHz resampled to 16 kHz"
+    return summarize("prompts-en", out, source, rows, skipped)
 
 
 CORPORA: dict[str, Callable[..., CorpusSummary]] = {"prompts-en": make_prompts_en}  # name: maker(out, packages=None)
@@ -168,7 +152,7 @@ CORPORA: dict[str, Callable[..., CorpusSummary]] = {"prompts-en": make_prompts_e
 
 @contextmanager
 def unpacked_packages(packages: str | Path | None = None) -> Iterator[Path]:
-    """The root of Debian's unpacked packages: `packages` itself, or its .deb files, or a download, in a temporary folder.
+    """The root of Debian's unpacked packages: `packages`, or its .deb files or a download in a temporary folder.
 
     Raises:
         OSError: `apt-get` or `dpkg` is missing or fails, or the packages hold no transcript.
@@ -177,7 +161,8 @@ def unpacked_packages(packages: str | Path | None = None) -> Iterator[Path]:
         root = Path(temporary) / "root"
         if packages is None:
             recordings = f"{PACKAGE}-g722" if shutil.which("ffmpeg") else f"{PACKAGE}-wav"
-            _run_tool("apt-get", "download", PACKAGE, recordings, cwd=temporary)
+            hint = "; run `apt-get update` first, or give packages=FOLDER"
+            _run_tool("apt-get", "download", PACKAGE, recordings, cwd=temporary, hint=hint)
             debs = sorted(Path(temporary).glob("*.deb"))
         else:
             debs = sorted(Path(packages).glob("*.deb"))
@@ -222,7 +207,23 @@ def read_recording(root: Path, name: str, wideband: bool) -> np.ndarray:
     return audio
 
 
-def write_table(path: Path, columns: tuple[str, ...], rows: list[tuple[str, str, str, float]]) -> None:
+def summarize(
+    name: str, folder: Path, source: str, rows: dict[str, list[Row]], skipped: Counter[str]
+) -> CorpusSummary:
+    """The summary of a corpus made of Asterisk's prompts, counted from the rows of each split's table."""
+    return CorpusSummary(
+        name=name,
+        folder=folder,
+        source=source,
+        licence=LICENCE,
+        clips={split: len(lines) for split, lines in rows.items()},
+        minutes={split: sum(duration for *_, duration in lines) / 60 for split, lines in rows.items()},
+        words=len({word for lines in rows.values() for _, text, *_ in lines for word in text.split()}),
+        skipped=dict(skipped),
+    )
+
+
+def write_table(path: Path, columns: tuple[str, ...], rows: list[Row]) -> None:
     """Write rows under a line of column names as CSV, one line each."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -242,7 +243,7 @@ def write_credits(folder: Path, root: Path, changes: str) -> None:
         "- Author: Allison Smith (http://www.theivrvoice.com), copyright 2003-2010\n"
         "- Financial contributions: Digium, Inc. (http://www.digium.com)\n"
         "- Source: http://downloads.asterisk.org/pub/telephony/asterisk/, by Debian's package "
-        f"`{PACKAGE}`\n"
+        f"`{PACKAGE}`{_version(root)}\n"
         "- Licence: Creative Commons Attribution-ShareAlike 3.0 (CC-BY-SA-3.0), in full in LICENSE beside this file\n"
         f"- Changes made to the original work: {changes}\n",
         encoding="utf-8",
@@ -253,7 +254,8 @@ def write_credits(folder: Path, root: Path, changes: str) -> None:
     if not texts:
         raise OSError(f"{root / _DOCS / 'copyright'} does not hold the text of {LICENCE}")
     body = [re.sub(r"^ \.?", "", line) for line in max(texts, key=len).splitlines()[1:]]
-    (folder / "LICENSE").write_text("\n".join(body).strip() + "\n", encoding="utf-8")
+    title = "Creative Commons Attribution-ShareAlike 3.0"
+    (folder / "LICENSE").write_text(f"{title}\n\n" + "\n".join(body).strip() + "\n", encoding="utf-8")
 
 
 @contextmanager
@@ -274,6 +276,27 @@ def written_whole(out: Path) -> Iterator[Path]:
         folder.rename(out)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _write_splits(
+    folder: Path, root: Path, wideband: bool, texts: dict[str, str], skipped: Counter[str]
+) -> dict[str, list[Row]]:
+    """Write each split's recordings and table, count in `skipped` those that are too long, and return the tables."""
+    rows: dict[str, list[Row]] = {"train": [], "dev": [], "test": []}
+    for split in rows:
+        (folder / split).mkdir()
+    for name in track(sorted(texts), description="prompts-en", console=Console(stderr=True), transient=True):
+        audio = read_recording(root, name, wideband)  # (samples,)
+        duration = len(audio) / SAMPLING_RATE
+        if duration > LONGEST:
+            skipped[f"longer than {LONGEST:g} s"] += 1
+            continue
+        split, file_name = split_of(texts[name]), name.replace("/", "-") + ".flac"
+        soundfile.write(folder / split / file_name, audio, SAMPLING_RATE, subtype="PCM_16")
+        rows[split].append((file_name, texts[name], name, round(duration, 3)))
+    for split, lines in rows.items():
+        write_table(folder / split / "metadata.csv", ("file_name", "text", "id", "duration"), lines)
+    return rows
 
 
 def _choose(root: Path, wideband: bool) -> tuple[dict[str, str], Counter[str]]:
@@ -297,6 +320,16 @@ def _recording(root: Path, name: str, wideband: bool) -> Path:
     return root / _SOUNDS / f"{name}.{'g722' if wideband else 'wav'}"
 
 
+def _version(root: Path) -> str:
+    """A space and the version, from the head of the package's change log; nothing where that log is missing."""
+    path = root / _DOCS / "changelog.Debian.gz"
+    if not path.is_file():
+        return ""
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        head = re.match(r"\S+ \(([^)-]+)", lines.readline())
+    return f" {head.group(1)}" if head else ""
+
+
 def _spell_digits(text: str) -> str:
     return _LONE_DIGIT.sub(lambda digit: f" {_DIGITS[int(digit.group())]} ", text)
 
@@ -306,8 +339,8 @@ def _refuse_taken(out: Path) -> None:
         raise FileExistsError(f"out={str(out)!r} is there already; give a folder that is new or empty")
 
 
-def _run_tool(tool: str, *arguments: str, cwd: str | None = None) -> bytes:
-    """Run a program and return what it wrote to its standard output; OSError with its last line if it fails."""
+def _run_tool(tool: str, *arguments: str, cwd: str | None = None, hint: str = "") -> bytes:
+    """Run a program and return what it wrote to its standard output; OSError with its last line and `hint` if it fails."""
     if shutil.which(tool) is None:
         raise FileNotFoundError(
             f"{tool} is not on this machine: give packages=FOLDER, where {PACKAGE} and {PACKAGE}-wav lie unpacked"
@@ -315,5 +348,5 @@ def _run_tool(tool: str, *arguments: str, cwd: str | None = None) -> bytes:
     done = subprocess.run([tool, *arguments], cwd=cwd, capture_output=True, check=False)
     if done.returncode:
         lines = done.stderr.decode(errors="replace").strip().splitlines() or [f"exit status {done.returncode}"]
-        raise OSError(f"`{tool} {arguments[0]}` failed: {lines[-1]}")
+        raise OSError(f"`{tool} {arguments[0]}` failed: {lines[-1]}{hint}")
     return done.stdout

@@ -17,9 +17,9 @@ class LengthGroupedBatchSampler(Sampler[list[int]]):
     """Group indices of like lengths into batches and shuffle the batches.
 
     Per epoch, lengths are multiplied by 1 + u, u uniform in ±`JITTER`, and sorted; the sorted indices are cut into
-    batches and the batches shuffled. Each index occurs exactly once. A short batch, if any, is cut at a random place of
-    the sorted indices, so that it does not always hold the longest, and comes last: `accelerate` shards whole batches
-    over processes and takes only the last for short.
+    batches and the batches shuffled. Each index occurs exactly once. A short batch, if any, is cut at a random place
+    of the sorted indices, so that it does not always hold the longest, and comes last: `accelerate` shards whole
+    batches over processes and takes only the last for short.
 
     Args:
         lengths: one per item, in any unit (seconds, frames).

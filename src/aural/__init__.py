@@ -1,3 +1,27 @@
-"""Attention in audio on the Hugging Face stack."""
+"""aural: attention in audio on the Hugging Face stack.
 
-__version__ = "0.1.0"
+Importing it registers its models with transformers' Auto classes and pipelines.
+"""
+
+from .configuration import LasConfig
+from .modeling import LasForConditionalGeneration, LasModel
+from .processing import AuralProcessor, LogMelFeatureExtractor, load_audio, train_tokenizer
+from .registration import register
+from .transcription import Transcript, load_recognizer, transcribe
+from .version import __version__
+
+register()
+
+__all__ = [
+    "AuralProcessor",
+    "LasConfig",
+    "LasForConditionalGeneration",
+    "LasModel",
+    "LogMelFeatureExtractor",
+    "Transcript",
+    "__version__",
+    "load_audio",
+    "load_recognizer",
+    "train_tokenizer",
+    "transcribe",
+]

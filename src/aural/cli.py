@@ -1,0 +1,111 @@
+"""The command line: one function per verb, each a thin layer over a function that Python users call too.
+
+    aural demo
+    aural transcribe seven.wav --model demo/model
+    aural corpora prompts-en data/prompts-en
+
+Anticipated trouble (`ValueError`, `OSError`) is one line on standard error and exit code 2, never a traceback.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from .version import __version__
+
+app = typer.Typer(
+    help="Attention in audio on the Hugging Face stack: train, transcribe, look where the model listens.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+corpora_app = typer.Typer(
+    help="Make a corpus: an audiofolder with a split, from packages that carry labelled speech.",
+    no_args_is_help=True,
+)
+app.add_typer(corpora_app, name="corpora")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"aural {__version__}")
+        raise typer.Exit
+
+
+@app.callback(epilog="Example: `aural demo` trains a small Listen-Attend-Spell model on speech that comes with aural.")
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(epilog="Example: `aural demo --out demo` · `aural demo --tiny --out /tmp/try` · `aural demo --long`")
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the model, the report and the picture.")] = Path("demo"),
+    long: Annotated[bool, typer.Option("--long", help="Train longer, for a lower error.")] = False,
+    tiny: Annotated[bool, typer.Option("--tiny", help="A few seconds that only show that everything runs.")] = False,
+    seed: Annotated[int, typer.Option(help="What the run follows from.")] = 0,
+) -> None:
+    """Train a small Listen-Attend-Spell model on real speech, measure it, and draw where it listens."""
+    from .demo import PLANS, run_demo
+
+    if long and tiny:
+        raise typer.BadParameter("--long and --tiny exclude each other")
+    plan = PLANS["long" if long else "tiny" if tiny else "standard"]
+    run_demo(out, plan, seed=seed, console=Console())
+
+
+@app.command(epilog="Example: `aural transcribe seven.wav nine.wav --model demo/model --json`")
+def transcribe(
+    files: Annotated[list[Path], typer.Argument(help="Audio files: wav, flac, ogg, opus, mp3.", show_default=False)],
+    model: Annotated[str, typer.Option(help="Model folder or Hub id.", show_default=False)],
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per file and line.")] = False,
+    beams: Annotated[int | None, typer.Option(min=1, help="Width of the beam search; default: the model's.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Files decoded together.")] = 8,
+) -> None:
+    """Write down what is said in audio files."""
+    from .transcription import load_recognizer
+    from .transcription import transcribe as transcribe_audio
+
+    loaded, processor = load_recognizer(model)
+    options: dict[str, Any] = {} if beams is None else {"num_beams": beams}
+    for start in range(0, len(files), batch_size):  # printed as it comes: a long list shows its progress
+        batch: list[Any] = list(files[start : start + batch_size])
+        for result in transcribe_audio(batch, loaded, processor, batch_size, **options):
+            if as_json:
+                line = {"file": result.source, "text": result.text, "seconds": round(result.seconds, 3)}
+                print(json.dumps(line, ensure_ascii=False), flush=True)
+            else:
+                print(f"{result.source}: {result.text}" if len(files) > 1 else result.text, flush=True)
+
+
+@corpora_app.command(
+    "prompts-en", epilog="Example: `aural corpora prompts-en data/prompts-en` · `… --packages unpacked/`"
+)
+def prompts_en(
+    out: Annotated[Path, typer.Argument(help="Folder to make; must not exist or be empty.", show_default=False)],
+    packages: Annotated[
+        Path | None, typer.Option(help="Folder of Debian packages, as .deb files or unpacked; default: download.")
+    ] = None,
+) -> None:
+    """English telephone prompts of one voice, about 19 minutes with text, from Debian's asterisk-core-sounds-en."""
+    from .training.corpora import make_prompts_en
+
+    print(make_prompts_en(out, packages))
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        app()
+    except (ValueError, OSError) as error:
+        message = " ".join(str(error).split()) or type(error).__name__
+        print(f"aural: error: {message}", file=sys.stderr)
+        sys.exit(2)

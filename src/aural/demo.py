@@ -1,0 +1,291 @@
+"""`aural demo`: train a small Listen-Attend-Spell model on real speech, measure it, and show where it listens.
+
+The speech is what aural ships: one voice saying digits, letters and code words, joined into strings. What it proves
+and what it does not is said in the report: held-out strings are new arrangements of recordings the model knows, and
+the whole prompts, which it does not know, are far beyond a vocabulary of 170 words.
+"""
+
+import json
+import os
+import platform
+import resource
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+import transformers
+from rich.console import Console
+from rich.progress import track
+from transformers import Seq2SeqTrainingArguments, set_seed
+
+from .configuration import LasConfig
+from .modeling import LasForConditionalGeneration
+from .processing import AuralProcessor, LogMelFeatureExtractor, train_tokenizer
+from .processing.plots import plot_alignment, save_figure
+from .training.clips import Clip, load_clips
+from .training.collator import SpeechCollator
+from .training.compose import STRINGS, ComposedStrings
+from .training.metrics import score_texts
+from .training.progress import RichProgress
+from .training.trainer import AuralTrainer
+from .transcription import transcribe
+from .version import __version__
+
+WORDS = ("digit", "letter", "phonetic")
+TEST_SEED = 20_000  # added to the run's seed: strings that no other part of the run composes
+ABOUT = (
+    "One voice. Held-out strings are new arrangements of recordings the model was trained on; "
+    "whole prompts are recordings and words it never saw."
+)
+
+
+@dataclass(frozen=True)
+class DemoPlan:
+    """How much a demo does.
+
+    Args:
+        updates: Optimiser steps; the curriculum is a share of them.
+        strings: Held-out strings to measure on.
+        prompts: Whole prompts to measure on, at most.
+        hidden: LSTM size per direction of the listener; the speller has twice as much.
+        batch_size: Strings per update.
+        learning_rate: Peak, after the warm-up.
+    """
+
+    updates: int
+    strings: int
+    prompts: int = 1000
+    hidden: int = 128
+    batch_size: int = 16
+    learning_rate: float = 2e-3
+
+
+PLANS = {
+    "tiny": DemoPlan(updates=4, strings=4, prompts=2, hidden=16, batch_size=4),
+    "standard": DemoPlan(updates=1400, strings=400),
+    "long": DemoPlan(updates=4000, strings=400),
+}
+
+
+def make_processor(texts: Sequence[str]) -> AuralProcessor:
+    """40 mels of 16 kHz audio, and the characters of `texts`."""
+    return AuralProcessor(LogMelFeatureExtractor(num_mel_bins=40), train_tokenizer([*texts, " "]))
+
+
+def make_model(processor: AuralProcessor, hidden: int) -> LasForConditionalGeneration:
+    """A small LAS: states of 120 ms, location attention, CTC beside the speller."""
+    config = LasConfig(
+        vocab_size=len(processor.tokenizer),
+        num_mel_bins=processor.feature_extractor.num_mel_bins,
+        listener_hidden_size=hidden,
+        listener_time_reductions=[3, 2, 2],
+        listener_dropout=0.1,
+        attention_kind="location",
+        attention_size=hidden,
+        speller_layers=1,
+        speller_hidden_size=2 * hidden,
+        speller_embedding_size=max(hidden // 2, 8),
+        speller_output_size=2 * hidden,
+        speller_dropout=0.1,
+        apply_spec_augment=True,
+        mask_time_prob=0.03,
+        mask_time_length=8,
+        mask_time_min_masks=1,
+        mask_feature_prob=0.1,
+        mask_feature_length=4,
+        label_smoothing=0.1,
+        ctc_weight=0.3,
+    )
+    return LasForConditionalGeneration(config)
+
+
+def train(
+    model: LasForConditionalGeneration, data: ComposedStrings, plan: DemoPlan, seed: int, folder: str, console: Console
+) -> None:
+    """Run the curriculum through the Trainer; `folder` is for its own files."""
+    arguments = Seq2SeqTrainingArguments(
+        output_dir=folder,
+        max_steps=plan.updates,
+        per_device_train_batch_size=plan.batch_size,
+        train_sampling_strategy="sequential",  # the order of the items is the curriculum
+        learning_rate=plan.learning_rate,
+        lr_scheduler_type="linear",
+        warmup_steps=min(200, plan.updates // 4),
+        weight_decay=0.01,
+        max_grad_norm=2.0,
+        dataloader_num_workers=1,
+        logging_steps=25,
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        seed=seed,
+    )
+    trainer = AuralTrainer(model, arguments, data_collator=SpeechCollator(), train_dataset=data)
+    trainer.pop_callback(transformers.PrinterCallback)  # it prints every log; the bar shows the loss
+    trainer.add_callback(RichProgress(console))
+    trainer.train()
+
+
+def measure(
+    model: LasForConditionalGeneration,
+    processor: AuralProcessor,
+    clips: Sequence[tuple[Any, str]],
+    label: str,
+    console: Console,
+) -> dict[str, Any]:
+    """Transcribe `(audio, text)` pairs with the model's own beam search and score them."""
+    predictions: list[str] = []
+    size = 25
+    for start in track(range(0, len(clips), size), description=label, console=console, transient=True):
+        batch = [audio for audio, _ in clips[start : start + size]]
+        predictions += [result.text for result in transcribe(batch, model, processor, batch_size=size)]
+    references = [text for _, text in clips]
+    pairs = [{"spoken": spoken, "written": written} for spoken, written in zip(references, predictions, strict=True)]
+    return {**score_texts(references, predictions), "transcripts": pairs[:20]}
+
+
+def draw_alignment(
+    model: LasForConditionalGeneration, processor: AuralProcessor, audio: Any, path: Path
+) -> dict[str, str]:
+    """Transcribe one clip and draw where each letter was heard; returns what was written."""
+    result = transcribe(audio, model, processor)[0]
+    extractor = processor.feature_extractor
+    features = extractor(audio, sampling_rate=extractor.sampling_rate, return_tensors="np")["input_features"][0]
+    figure = plot_alignment(
+        features,
+        result.alignment.numpy(),
+        result.tokens,
+        extractor.seconds_per_frame,
+        result.seconds_per_frame,
+        title=f"Listen, attend and spell: “{result.text}”",
+    )
+    save_figure(figure, path)
+    return {"written": result.text}
+
+
+def run_demo(out: Path, plan: DemoPlan, seed: int = 0, console: Console | None = None) -> dict[str, Any]:
+    """Train, measure, draw and save.
+
+    Args:
+        out: Folder for `model/`, `report.json` and `alignment.png`; an earlier demo there is replaced, anything else
+            is left alone.
+        plan: How much to do.
+        seed: What the run follows from; with the same machine and thread count the weights repeat bit by bit.
+        console: Where progress and results are shown.
+
+    Returns:
+        The report.
+
+    Raises:
+        OSError: `out` is a file, or a folder that holds something else than a demo.
+    """
+    console = console or Console()
+    _refuse_foreign(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    words = load_clips(WORDS)
+    prompts = [(clip.audio, clip.text) for clip in load_clips("prompt")][: plan.prompts]
+    processor = make_processor([clip.text for clip in words])
+    set_seed(seed)
+    model = make_model(processor, plan.hidden)
+    console.print(_opening(words, plan, model))
+    with TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
+        folder = Path(scratch) / "demo"
+        folder.mkdir()
+        started = time.perf_counter()
+        data = ComposedStrings(words, processor, plan.updates * plan.batch_size, seed, group=plan.batch_size)
+        train(model, data, plan, seed, f"{scratch}/trainer", console)
+        model.eval()
+        trained = time.perf_counter()
+        test = ComposedStrings(words, processor, plan.strings, seed + TEST_SEED, STRINGS, held_out=True)
+        strings = [test.compose(i) for i in range(len(test))]
+        report = {
+            "about": ABOUT,
+            "held_out_strings": measure(model, processor, strings, "held-out strings", console),
+            "whole_prompts": measure(model, processor, prompts, "whole prompts", console),
+            "example": {"spoken": strings[0][1], **draw_alignment(model, processor, strings[0][0], folder / "alignment.png")},
+            "training": _training_facts(model, plan, seed, len(words)),
+            "seconds": {"training": trained - started, "total": time.perf_counter() - started},
+            "machine": _machine_facts(),
+        }
+        model.save_pretrained(folder / "model")
+        processor.save_pretrained(folder / "model")
+        (folder / "report.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        _replace(folder, out)
+    console.print(_closing(report, out))
+    return report
+
+
+def _refuse_foreign(out: Path) -> None:
+    if out.is_dir():
+        foreign = sorted({entry.name for entry in out.iterdir()} - {"model", "report.json", "alignment.png"})
+        if foreign:
+            raise FileExistsError(f"{out} holds {foreign[0]}, which is no part of a demo; choose another --out")
+    elif out.exists():
+        raise NotADirectoryError(f"{out} is a file; --out names a folder")
+
+
+def _replace(folder: Path, out: Path) -> None:
+    """Put the finished folder in the place of an earlier one, which is kept until then."""
+    old = folder.with_name("old")
+    if out.exists():
+        out.rename(old)
+    folder.rename(out)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _training_facts(model: LasForConditionalGeneration, plan: DemoPlan, seed: int, words: int) -> dict[str, Any]:
+    return {
+        "data": "composed from the recordings in aural/clips (CC-BY-SA-3.0, see ATTRIBUTION.md there)",
+        "recordings": words,
+        "updates": plan.updates,
+        "strings_per_update": plan.batch_size,
+        "learning_rate": plan.learning_rate,
+        "parameters": model.num_parameters(),
+        "seed": seed,
+    }
+
+
+def _machine_facts() -> dict[str, Any]:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
+    return {
+        "processor": platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "device": "cuda" if torch.cuda.is_available() else "cpu",
+        "peak_memory_gb": round(peak, 2),
+        "versions": {"aural": __version__, "torch": torch.__version__, "transformers": transformers.__version__},
+    }
+
+
+def _opening(words: Sequence[Clip], plan: DemoPlan, model: LasForConditionalGeneration) -> str:
+    seconds = sum(len(clip.audio) / clip.sampling_rate for clip in words)
+    return (
+        f"Listen-Attend-Spell, {model.num_parameters() / 1e6:.1f} M parameters, {plan.updates} updates on strings "
+        f"composed from {len(words)} recorded words ({seconds:.0f} s of one voice)."
+    )
+
+
+def _closing(report: dict[str, Any], out: Path) -> str:
+    lines = []
+    for key, name in (("held_out_strings", "held-out strings"), ("whole_prompts", "whole prompts (new words)")):
+        scores = report[key]
+        low, high = scores["wer_interval"]
+        lines.append(
+            f"{scores['utterances']} {name}: WER {scores['wer']:.1%} (95% interval {low:.1%} to {high:.1%}), "
+            f"CER {scores['cer']:.1%}"
+        )
+    example = report["example"]
+    lines += [
+        report["about"],
+        f"spoken:  {example['spoken']}",
+        f"written: {example['written']}",
+        f"{out}/alignment.png shows where it listened; {out}/model loads with from_pretrained; {out}/report.json",
+        f"Took {report['seconds']['total']:.0f} s, at most {report['machine']['peak_memory_gb']} GB of memory.",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,151 @@
+"""From audio files to text in one call: `transcribe`, and what it loads models with."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor, PreTrainedModel
+
+from .processing import AuralProcessor, load_audio
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """The text of one clip.
+
+    Attributes:
+        text: What the model wrote.
+        seconds: Length of the audio.
+        source: The file, or `"audio 0"`, … for audio given otherwise.
+        alignment: Attention `(tokens, listener frames)` of each written token, `<eos>` last; one head, or their mean.
+        tokens: The written tokens, as the tokenizer names them.
+        seconds_per_frame: Seconds per listener frame of `alignment`.
+    """
+
+    text: str
+    seconds: float
+    source: str
+    alignment: torch.Tensor
+    tokens: tuple[str, ...]
+    seconds_per_frame: float
+
+
+def load_recognizer(folder: str | Path, device: str | torch.device = "cpu") -> tuple[PreTrainedModel, AuralProcessor]:
+    """Load a speech recognition model and its processor from a folder or a Hub id.
+
+    Args:
+        folder: A folder that `save_pretrained` wrote, or an id on the Hub.
+        device: Where the model goes.
+
+    Raises:
+        OSError: There is no such folder, or it holds no whole model.
+        ValueError: The vocabulary or the features do not fit the model.
+    """
+    path = Path(folder)
+    if path.is_file():
+        raise NotADirectoryError(f"{folder} is a file; a model is a folder with config.json, weights and processor")
+    if path.is_dir() and not (path / "config.json").is_file():
+        raise FileNotFoundError(f"{folder} is not a model folder: it has no config.json")
+    try:
+        model = AutoModelForSpeechSeq2Seq.from_pretrained(folder, dtype=torch.float32)
+        processor = AutoProcessor.from_pretrained(folder)
+    except OSError as error:
+        raise OSError(f"cannot load a model from {folder}: {_first_line(error)}") from error
+    except Exception as error:  # damaged weights and JSON raise whatever their reader raises
+        raise ValueError(f"cannot load a model from {folder}: {_first_line(error)}") from error
+    _check_fit(model, processor, str(folder))
+    return model.to(device).eval(), processor
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _check_fit(model: PreTrainedModel, processor: AuralProcessor, folder: str) -> None:
+    """A model that loads beside another vocabulary would transcribe garbage without a word."""
+    if not isinstance(processor, AuralProcessor):
+        raise ValueError(f"{folder} holds a {type(processor).__name__}, not an AuralProcessor")
+    symbols, rows = len(processor.tokenizer), model.config.vocab_size
+    if symbols != rows:
+        raise ValueError(f"{folder}: the tokenizer has {symbols} symbols but the model's vocab_size is {rows}")
+    for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
+        ours, theirs = getattr(processor.tokenizer, name), getattr(model.config, name)
+        if ours != theirs:
+            raise ValueError(f"{folder}: the tokenizer's {name} is {ours} but the model's is {theirs}")
+    mels, wanted = processor.feature_extractor.num_mel_bins, model.config.num_mel_bins
+    if mels != wanted:
+        raise ValueError(f"{folder}: the feature extractor gives {mels} mels but the model takes {wanted}")
+
+
+def transcribe(
+    audio: Any,
+    model: str | Path | PreTrainedModel,
+    processor: AuralProcessor | None = None,
+    batch_size: int = 8,
+    **generate_kwargs: Any,
+) -> list[Transcript]:
+    """Transcribe audio files or arrays.
+
+    Args:
+        audio: What `load_audio` reads (a path, bytes, an array, …), or a list or tuple of such.
+        model: A model folder or Hub id, or a model that is loaded already.
+        processor: Needed with a loaded model.
+        batch_size: Clips decoded together.
+        generate_kwargs: For `model.generate`, such as `num_beams=8`.
+
+    Returns:
+        One `Transcript` per clip, in order.
+
+    Raises:
+        OSError: A file or the model folder cannot be read.
+        ValueError: A clip is not audio, or the model does not fit its processor.
+
+    Example:
+        >>> from aural import transcribe
+        >>> transcribe("seven.wav", "demo/model")[0].text  # doctest: +SKIP
+        'seven'
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size={batch_size} must be at least 1")
+    if not isinstance(model, PreTrainedModel):
+        model, processor = load_recognizer(model)
+    if processor is None:
+        raise ValueError("processor=None: a loaded model needs its processor")
+    sources = list(audio) if isinstance(audio, list | tuple) else [audio]
+    results: list[Transcript] = []
+    for batch in _batches(sources, batch_size):
+        results += _transcribe_batch(batch, len(results), model, processor, generate_kwargs)
+    return results
+
+
+def _batches(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    return (items[i : i + size] for i in range(0, len(items), size))
+
+
+@torch.inference_mode()
+def _transcribe_batch(
+    sources: Sequence[Any], start: int, model: PreTrainedModel, processor: AuralProcessor, generate_kwargs: dict
+) -> list[Transcript]:
+    rate = processor.feature_extractor.sampling_rate
+    waves = [load_audio(source, rate) for source in sources]
+    inputs = processor(audio=waves, sampling_rate=rate, return_tensors="pt").to(model.device)
+    features, mask = inputs["input_features"], inputs["attention_mask"]
+    labels = model.generate(features, attention_mask=mask, **generate_kwargs)[:, 1:]  # without the start token
+    maps = model.attention_maps(features, mask, labels)["speller"].mean(1)  # (batch, targets, listener frames)
+    results = []
+    for i, (source, wave) in enumerate(zip(sources, waves, strict=True)):
+        ids = [int(token) for token in labels[i] if token != model.config.pad_token_id]
+        frames = -(-int(mask[i].sum()) // model.config.time_reduction)
+        results.append(
+            Transcript(
+                text=processor.decode(ids),
+                seconds=len(wave) / rate,
+                source=str(source) if isinstance(source, str | Path) else f"audio {start + i}",
+                alignment=maps[i, : len(ids), :frames].cpu(),
+                tokens=tuple(processor.tokenizer.convert_ids_to_tokens(ids)),
+                seconds_per_frame=model.config.seconds_per_listener_frame,
+            )
+        )
+    return results

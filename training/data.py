@@ -1,0 +1,244 @@
+"""Speech with its text: from a folder or a `datasets` object to the items that a collator takes.
+
+- Audio is never decoded by `datasets`, which wants torchcodec and FFmpeg even to *list* an audiofolder: columns are
+  cast with `Audio(decode=False)`, a folder's metadata.csv is read here, and `load_audio` does the decoding.
+- A folder's texts stay what they are: "007" and "null" are transcripts, not a number and a missing value.
+- Features are computed when an item is asked for; randomness follows from (seed, epoch, index), so that neither the
+  number of workers nor a resumed run changes what is heard.
+
+    dataset = load_speech("my_clips")  # my_clips/metadata.csv with file_name,text
+    train = SpeechDataset(dataset, processor)
+    train[0]  # {"input_features": (frames, mels), "labels": [ids, <eos>]}
+"""
+
+import csv
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Audio, Dataset, DatasetDict, IterableDataset, IterableDatasetDict, Value
+from torch.utils.data import Dataset as TorchDataset
+
+from ..processing.audio import audio_duration, load_audio
+
+METADATA = "metadata.csv"
+UNDECODED = {"bytes": Value("binary"), "path": Value("string")}
+Augmentation = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+
+
+def load_speech(
+    source: Any, split: str | None = None, audio_column: str = "audio", text_column: str = "text"
+) -> Dataset | IterableDataset:
+    """Rows with the columns `audio` (undecoded) and `text`, whatever the source calls them, and its other columns.
+
+    Args:
+        source: a `datasets` Dataset, IterableDataset or dict of splits; or a folder that holds audio files and a
+            metadata.csv with the columns `file_name` and `text_column`, itself or in one sub-folder per split.
+        split: which split of a dict or of a folder with sub-folders; not needed when there is only one.
+        audio_column: column of the audio; for a folder it is always made from `file_name`.
+        text_column: column of the transcript.
+
+    Raises:
+        OSError: the folder, its metadata.csv or an audio file that it names is missing, or a file stands in its place.
+        TypeError: `source` is something else.
+        ValueError: an unknown split, a missing column, no rows; the message says what is there.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        source, audio_column = _read_folder(Path(source), split, text_column), "audio"
+    elif isinstance(source, (DatasetDict, IterableDatasetDict)):
+        source = source[_choose(split, list(source), "the dataset")]
+    if not isinstance(source, (Dataset, IterableDataset)):
+        raise TypeError(f"source is a {type(source).__name__}; expected a folder or a datasets Dataset")
+    if isinstance(source, Dataset) and len(source) == 0:
+        raise ValueError("the dataset is empty")
+    dataset = _undecoded(source, audio_column)
+    columns = _columns(dataset)
+    for column in (audio_column, text_column):
+        if column not in columns:
+            raise ValueError(f"the dataset has no column {column!r}; it has {', '.join(columns)}")
+    names = {audio_column: "audio", text_column: "text"}
+    taken = [new for old, new in names.items() if old != new and new in columns]
+    renamed = {old: new for old, new in names.items() if old != new}
+    return dataset.remove_columns(taken).rename_columns(renamed)
+
+
+def _choose(split: str | None, splits: list[str], where: str) -> str:
+    if split is None and len(splits) == 1:
+        return splits[0]
+    if split not in splits:
+        raise ValueError(f"split is {split!r}; {where} has {', '.join(splits) or 'none'}")
+    return split
+
+
+def _columns(dataset: Dataset | IterableDataset) -> list[str]:
+    if dataset.column_names is not None:
+        return list(dataset.column_names)
+    row = next(iter(dataset), None)  # a stream does not know its columns before its first row
+    if row is None:
+        raise ValueError("the dataset is empty")
+    return list(row)
+
+
+def _undecoded(dataset: Dataset | IterableDataset, column: str) -> Dataset | IterableDataset:
+    """The audio column as paths or `{"bytes", "path"}`; arrays in a struct are decoded already and stay."""
+    feature = (dataset.features or {}).get(column)
+    if isinstance(dataset, IterableDataset):
+        # Renaming or mapping a stream encodes its Audio columns again, even undecoded ones, and that wants torchcodec.
+        return dataset.cast_column(column, UNDECODED) if isinstance(feature, Audio) else dataset
+    if isinstance(feature, Audio) or feature == Value("string"):
+        return dataset.cast_column(column, Audio(decode=False))  # no copy, unlike a cast to UNDECODED
+    return dataset
+
+
+def _read_folder(folder: Path, split: str | None, text_column: str) -> Dataset:
+    """Rows of the folder's metadata.csv, `file_name` becoming the column `audio` with full paths."""
+    if not folder.exists():
+        raise FileNotFoundError(f"no such folder: {folder}")
+    if not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is a file; expected a folder that holds {METADATA}")
+    if not (folder / METADATA).is_file():
+        splits = sorted(path.parent.name for path in folder.glob(f"*/{METADATA}"))
+        if not splits:
+            found = ", ".join(sorted(path.name for path in folder.iterdir())[:5]) or "nothing"
+            raise FileNotFoundError(f"{folder} has no {METADATA}; it holds {found}")
+        folder = folder / _choose(split, splits, str(folder))
+    elif split is not None:
+        raise ValueError(f"split is {split!r}; {folder} has {METADATA} itself, so no splits")
+    table = folder / METADATA
+    with open(table, newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file, restkey="", restval=None)
+        columns = list(reader.fieldnames or [])
+        for column in ("file_name", text_column):
+            if column not in columns:
+                raise ValueError(f"{table} has no column {column!r}; it has {', '.join(columns) or 'none'}")
+        rows = list(reader)
+    if not rows:
+        raise ValueError(f"{table} has no rows")
+    for number, row in enumerate(rows, start=1):
+        if "" in row or None in row.values():
+            raise ValueError(f"{table}: row {number} does not have {len(columns)} fields; quote texts with commas")
+        if not (folder / row["file_name"]).is_file():
+            raise FileNotFoundError(f"{table}: row {number} names {row['file_name']!r}, which is not in {folder}")
+    content = {column: [row[column] for row in rows] for column in columns if column != "file_name"}
+    if "duration" in content:
+        content["duration"] = [float(duration) for duration in content["duration"]]
+    return Dataset.from_dict({**content, "audio": [str(folder / row["file_name"]) for row in rows]})
+
+
+def prepare_item(
+    row: Mapping[str, Any],
+    processor: Any,
+    augment_audio: Augmentation | None = None,
+    augment_features: Augmentation | None = None,
+    generator: np.random.Generator | None = None,
+) -> dict[str, Any]:
+    """One row with `audio` and `text` to one item; also for `IterableDataset.map`.
+
+    Args:
+        row: `audio` as `load_audio` takes it, `text` a string.
+        processor: an `AuralProcessor`.
+        augment_audio: waveform (samples,) and generator to waveform.
+        augment_features: features (frames, mels) and generator to features.
+        generator: handed to the augmentations.
+
+    Returns:
+        `input_features` (frames, mels) float32 and `labels`, a list of ids ending in `<eos>`.
+
+    Raises:
+        OSError: the audio cannot be read.
+        ValueError: the text is not a string.
+    """
+    if not isinstance(row["text"], str):
+        raise ValueError(f"text is {row['text']!r}, not a string")
+    rate = processor.feature_extractor.sampling_rate
+    waveform = load_audio(row["audio"], sampling_rate=rate)  # (samples,)
+    generator = generator or np.random.default_rng()
+    if augment_audio is not None:
+        waveform = augment_audio(waveform, generator)
+    item = processor(audio=waveform, text=row["text"], sampling_rate=rate)
+    features = np.asarray(item["input_features"][0], dtype=np.float32)  # (frames, mels)
+    if augment_features is not None:
+        features = augment_features(features, generator)
+    return {"input_features": features, "labels": item["labels"]}
+
+
+class SpeechDataset(TorchDataset):
+    """Items for `SpeechCollator`, computed on the fly from rows that `load_speech` gave.
+
+    Args:
+        dataset: rows with `audio` and `text`; anything with a length and an index, such as a `datasets.Dataset`.
+        processor: an `AuralProcessor`.
+        augment_audio: changes waveforms (samples,), drawing only from the generator that it is handed.
+        augment_features: the same for features (frames, mels).
+        seed: with epoch and index, of that generator.
+
+    Raises:
+        ValueError: no rows, or rows without `audio` and `text`.
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        processor: Any,
+        augment_audio: Augmentation | None = None,
+        augment_features: Augmentation | None = None,
+        seed: int = 0,
+    ) -> None:
+        if len(dataset) == 0:
+            raise ValueError("the dataset is empty")
+        columns = list(getattr(dataset, "column_names", None) or dataset[0])
+        if not {"audio", "text"} <= set(columns):
+            raise ValueError(f"the dataset has the columns {', '.join(columns)}; audio and text are needed")
+        self.dataset = dataset
+        self.processor = processor
+        self.augment_audio = augment_audio
+        self.augment_features = augment_features
+        self.seed = seed
+        # In shared memory, so that workers kept over epochs see the change.
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+        self._durations: list[float] | None = None
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose augmentations the items get; Accelerate's loaders and `EpochCallback` call it.
+
+        Args:
+            epoch: from 0.
+        """
+        self._epoch.fill_(epoch)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"index {index} is outside a dataset of {len(self)} items")
+        index = int(index) % len(self)
+        generator = np.random.default_rng([self.seed, int(self._epoch), index])
+        row = self.dataset[index]
+        try:
+            return prepare_item(row, self.processor, self.augment_audio, self.augment_features, generator)
+        except (OSError, ValueError) as error:
+            kind = OSError if isinstance(error, OSError) else ValueError
+            raise kind(f"item {index}: {error}") from error
+
+    @property
+    def durations(self) -> list[float]:
+        """Seconds of each item, for grouping by length: from the column `duration`, else from the audio's headers."""
+        if self._durations is None:
+            columns = getattr(self.dataset, "column_names", None) or ()
+            if "duration" in columns:
+                self._durations = [float(duration) for duration in self.dataset["duration"]]
+            else:
+                self._durations = [_seconds(self.dataset[index]["audio"]) for index in range(len(self))]
+        return self._durations
+
+
+def _seconds(audio: Any) -> float:
+    """Length of `audio` in seconds; decoded only where the header does not tell."""
+    try:
+        return audio_duration(audio)
+    except ValueError:
+        return len(load_audio(audio, sampling_rate=16_000)) / 16_000
