@@ -255,7 +255,9 @@ def _clips(raw_speech: Any, device: str | torch.device | None) -> list[torch.Ten
             raise ValueError(f"raw_speech: {raw_speech.ndim} axes; allowed are (samples,) and (batch, samples), mono")
         clips = [raw_speech] if raw_speech.ndim == 1 else list(raw_speech)
     elif isinstance(raw_speech, (list, tuple)):
-        many = len(raw_speech) and (isinstance(raw_speech[0], (list, tuple)) or np.ndim(raw_speech[0]) > 0)
+        if not len(raw_speech):
+            raise ValueError("raw_speech: no clips; at least one is needed")
+        many = isinstance(raw_speech[0], (list, tuple)) or np.ndim(raw_speech[0]) > 0
         clips = list(raw_speech) if many else [raw_speech]
     else:
         raise TypeError(f"raw_speech: {type(raw_speech).__name__}; allowed are arrays, tensors and lists of samples")

@@ -340,7 +340,7 @@ def _refuse_taken(out: Path) -> None:
 
 
 def _run_tool(tool: str, *arguments: str, cwd: str | None = None, hint: str = "") -> bytes:
-    """Run a program and return what it wrote to its standard output; OSError with its last line and `hint` if it fails."""
+    """What a program wrote to its standard output; an OSError with its last complaint and `hint` if it fails."""
     if shutil.which(tool) is None:
         raise FileNotFoundError(
             f"{tool} is not on this machine: give packages=FOLDER, where {PACKAGE} and {PACKAGE}-wav lie unpacked"

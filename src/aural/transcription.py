@@ -124,6 +124,11 @@ def _batches(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
     return (items[i : i + size] for i in range(0, len(items), size))
 
 
+def _until_end(ids: list[int], eos_token_id: int) -> list[int]:
+    """Tokens up to and with the first `<eos>`; what follows only fills the row."""
+    return ids[: ids.index(eos_token_id) + 1] if eos_token_id in ids else ids
+
+
 @torch.inference_mode()
 def _transcribe_batch(
     sources: Sequence[Any], start: int, model: PreTrainedModel, processor: AuralProcessor, generate_kwargs: dict
@@ -136,7 +141,7 @@ def _transcribe_batch(
     maps = model.attention_maps(features, mask, labels)["speller"].mean(1)  # (batch, targets, listener frames)
     results = []
     for i, (source, wave) in enumerate(zip(sources, waves, strict=True)):
-        ids = [int(token) for token in labels[i] if token != model.config.pad_token_id]
+        ids = _until_end(labels[i].tolist(), model.config.eos_token_id)
         frames = -(-int(mask[i].sum()) // model.config.time_reduction)
         results.append(
             Transcript(

@@ -1,11 +1,10 @@
-"""`LogMelFeatureExtractor` against Kaldi (kaldi-native-fbank), against transformers' extractors, and against itself."""
+"""`LogMelFeatureExtractor` against kaldi-native-fbank, against transformers' extractors, and against itself."""
 
 import copy
 import json
-import logging
 import pickle
-import subprocess
 import sys
+from pathlib import Path
 
 import kaldi_native_fbank
 import numpy as np
@@ -23,7 +22,7 @@ AST_MEAN, AST_STD = -4.2677393, 4.5689974
 def vowel(samples: int = 24_077, rate: int = RATE) -> np.ndarray:
     """A voice of 120 Hz with two formants over room noise, as 16-bit audio would hold it."""
     time = np.arange(samples) / rate
-    wave = np.random.default_rng(7).standard_normal(samples) * 3e-4
+    wave = np.random.default_rng(7).standard_normal(samples) * 2e-3
     for harmonic in range(1, 30):
         pitch = 120 * harmonic
         loudness = np.exp(-(((pitch - 700) / 300) ** 2)) + 0.4 * np.exp(-(((pitch - 1_700) / 300) ** 2)) + 0.01
@@ -246,8 +245,6 @@ def test_changed_attributes_take_effect():
 
 def test_a_missing_sampling_rate_warns_and_a_wrong_one_raises(caplog):
     extractor = LogMelFeatureExtractor()
-    logging.getLogger("transformers").addHandler(caplog.handler)
-    logging.getLogger(log_mel_module.__name__.rpartition(".")[0]).addHandler(caplog.handler)
     extractor(noise())
     assert "`sampling_rate`" in caplog.text
     with pytest.raises(ValueError, match=r"sampling_rate: 8000 Hz; allowed is 16000 Hz"):
@@ -318,18 +315,21 @@ def test_long_audio_is_never_a_whole_matrix_of_frames(monkeypatch):
     assert max(seen) <= 512
 
 
-def test_autocast_does_not_blur_features():
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        blurred = features(noise())
-    np.testing.assert_array_equal(blurred, features(noise()))
+def test_neither_autocast_nor_matmul_precision_blurs_features():
+    expected = features(noise())
+    torch.set_float32_matmul_precision("medium")
+    try:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            got = features(noise())
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    np.testing.assert_array_equal(got, expected)
 
 
 def test_the_rooms_that_travel_import_neither_soundfile_nor_soxr():
-    code = "import sys, aural.processing.features as f; print(sys.modules[f.__name__].__file__)"
-    path = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
     allowed = {"numpy", "torch", "transformers", ".log_mel"} | set(sys.stdlib_module_names)
     for name in ("features.py", "log_mel.py"):
-        for line in open(path.replace("features.py", name)):
+        for line in Path(log_mel_module.__file__).with_name(name).read_text().splitlines():
             if line.startswith(("import ", "from ")):
                 module = line.split()[1]
                 assert module in allowed or module.split(".")[0] in allowed, line

@@ -7,7 +7,6 @@ import sys
 import unicodedata
 
 import pytest
-
 from aural.processing.tokenizers import SPECIAL_TOKENS, train_tokenizer
 
 # Arabic with vowel marks, Thai, Devanagari, Hangul, a flag outside the basic plane, and x̂, which NFC cannot compose.
@@ -87,7 +86,7 @@ def test_batch_is_padded_on_the_right():
 
 
 def test_unknown_unit_names_the_allowed_ones():
-    with pytest.raises(ValueError, match="'syllable'.*character"):
+    with pytest.raises(ValueError, match=r"'syllable'.*character"):
         train_tokenizer(["a"], unit="syllable")
 
 

@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from datasets import Audio, Dataset, DatasetDict, IterableDataset
-from torch.utils.data import DataLoader
-
 from aural.processing.features import LogMelFeatureExtractor
 from aural.processing.processor import AuralProcessor
 from aural.processing.tokenizers import train_tokenizer
 from aural.training.collator import SpeechCollator
 from aural.training.data import SpeechDataset, load_speech, prepare_item
+from datasets import Audio, Dataset, DatasetDict, IterableDataset
+from torch.utils.data import DataLoader
 
 RATE = 16_000  # Hz
 TEXTS = ["007", "null", " a, b ", ""]
@@ -83,7 +82,7 @@ def test_splits_are_sub_folders(tmp_path):
 
 
 def test_folder_errors_say_what_is_there(tmp_path, folder):
-    with pytest.raises(FileNotFoundError, match="no such folder: .*nowhere"):
+    with pytest.raises(FileNotFoundError, match=r"no such folder: .*nowhere"):
         load_speech(tmp_path / "nowhere")
     with pytest.raises(NotADirectoryError, match=r"metadata\.csv is a file; expected a folder"):
         load_speech(folder / "metadata.csv")

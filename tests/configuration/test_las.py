@@ -1,0 +1,69 @@
+"""LasConfig: derived values, saving, and what it refuses."""
+
+import pytest
+from aural import LasConfig
+
+
+def test_defaults_are_the_papers_pyramid():
+    config = LasConfig()
+    assert config.listener_layers == 4
+    assert config.time_reduction == 8
+    assert config.seconds_per_listener_frame == pytest.approx(0.08)
+    assert config.resolved_ctc_layer == 2  # 1, 2, 4, 8 frames per state: the third layer is the deepest at most 4x
+
+
+def test_names_that_transformers_reads_point_to_ours():
+    config = LasConfig(speller_hidden_size=20, speller_layers=3)
+    assert (config.hidden_size, config.num_hidden_layers, config.num_attention_heads) == (20, 3, 1)
+    assert config.is_encoder_decoder
+
+
+def test_save_and_load_keep_every_field(tmp_path):
+    config = LasConfig(listener_time_reductions=(3, 2), attention_kind="none", ctc_weight=0.25, vocab_size=77)
+    config.save_pretrained(tmp_path)
+    loaded = LasConfig.from_pretrained(tmp_path)
+    assert {**loaded.to_dict(), "transformers_version": ""} == {**config.to_dict(), "transformers_version": ""}
+    assert loaded.listener_time_reductions == [3, 2]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("vocab_size", 0),
+        ("num_mel_bins", 0),
+        ("frame_shift_ms", 0),
+        ("listener_hidden_size", -1),
+        ("listener_time_reductions", []),
+        ("listener_time_reductions", [1, 0]),
+        ("listener_dropout", 1.0),
+        ("attention_kind", "additiv"),
+        ("attention_size", 0),
+        ("attention_heads", 2),
+        ("location_kernel_size", 4),
+        ("speller_layers", 0),
+        ("speller_dropout", -0.1),
+        ("label_smoothing", 1.5),
+        ("scheduled_sampling", 2),
+        ("ctc_weight", 1.1),
+        ("ctc_layer", 4),
+        ("pad_token_id", 32),
+        ("mask_time_length", 0),
+        ("mask_feature_prob", 1.2),
+    ],
+)
+def test_impossible_values_are_refused_by_name(field, value):
+    with pytest.raises(Exception, match=field):
+        LasConfig(**{field: value})
+
+
+def test_a_ctc_head_on_a_layer_with_too_few_states_is_refused():
+    with pytest.raises(Exception, match="8x.*at most 4x"):
+        LasConfig(ctc_weight=0.3, ctc_layer=3)
+    with pytest.raises(Exception, match="6x"):
+        LasConfig(ctc_weight=0.3, listener_time_reductions=[6])
+    assert LasConfig(ctc_weight=0.3, ctc_layer=1).resolved_ctc_layer == 1
+
+
+def test_a_wrong_type_is_refused_by_name():
+    with pytest.raises(Exception, match="speller_layers"):
+        LasConfig(speller_layers="two")

@@ -1,0 +1,240 @@
+"""LasForConditionalGeneration: padding, labels, losses, gradients, saving, errors."""
+
+import pytest
+import torch
+from aural import LasForConditionalGeneration, LasModel
+from tests.tiny import MELS, VOCABULARY, clips, tiny_config, tiny_las
+
+KINDS = ["dot", "location", "none"]
+LABELS = torch.tensor([[4, 5, 5, 6, 2], [7, 8, 2, -100, -100], [6, 2, -100, -100, -100]])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_padding_does_not_change_logits_whatever_it_holds(kind):
+    model = tiny_las(attention_kind=kind)
+    lengths = [41, 22, 3]
+    features, mask = clips(lengths)
+    expected = model(features, mask, labels=LABELS, output_attentions=True)
+    for garbage in (1e4, float("nan"), float("inf")):
+        noisy = features.masked_fill(mask[..., None] == 0, garbage)
+        torch.testing.assert_close(model(noisy, mask, labels=LABELS).logits, expected.logits, atol=1e-5, rtol=0)
+    for row, length in enumerate(lengths):
+        alone = model(features[row : row + 1, :length], labels=LABELS[row : row + 1])
+        torch.testing.assert_close(alone.logits[0], expected.logits[row], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["dot", "location"])
+def test_alignment_sums_to_one_over_real_frames_and_is_zero_on_padding(kind):
+    model = tiny_las(attention_kind=kind)
+    features, mask = clips([41, 22, 3])
+    alignment = model(features, mask, labels=LABELS, output_attentions=True).cross_attentions[0]
+    assert alignment.shape == (3, 1, 5, 11)  # ceil(41 / 4) listener frames
+    torch.testing.assert_close(alignment.sum(-1), torch.ones(3, 1, 5))
+    assert (alignment[1, ..., 6:] == 0).all()
+    assert (alignment[2, ..., 1:] == 0).all()
+
+
+def test_loss_is_the_mean_of_the_unshifted_labels_log_probabilities():
+    model = tiny_las()
+    features, mask = clips([20, 16, 8])
+    output = model(features, mask, labels=LABELS)
+    log_probs = output.logits.log_softmax(-1)
+    picked = [log_probs[b, t, LABELS[b, t]] for b in range(3) for t in range(5) if LABELS[b, t] != -100]
+    torch.testing.assert_close(output.loss, -torch.stack(picked).mean())
+
+
+def test_decoder_inputs_are_the_start_token_then_labels_without_the_last():
+    model = tiny_las()
+    features, mask = clips([20, 16, 8])
+    inputs = torch.tensor([[1, 4, 5, 5, 6], [1, 7, 8, 2, 0], [1, 6, 2, 0, 0]])
+    expected = model(features, mask, decoder_input_ids=inputs).logits
+    assert torch.equal(model(features, mask, labels=LABELS).logits, expected)
+
+
+def test_label_smoothing_is_pytorchs():
+    model = tiny_las(label_smoothing=0.2)
+    features, mask = clips([20, 16, 8])
+    output = model(features, mask, labels=LABELS)
+    expected = torch.nn.functional.cross_entropy(output.logits.flatten(0, 1), LABELS.flatten(), label_smoothing=0.2)
+    torch.testing.assert_close(output.loss, expected)
+
+
+@pytest.mark.parametrize("ctc_weight", [0.0, 0.4])
+def test_accumulating_four_batches_equals_one_of_four_times_the_size(ctc_weight):
+    model = tiny_las(ctc_weight=ctc_weight, scale=0.3)
+    features, mask = clips([40, 31, 17, 28])
+    labels = torch.tensor([[4, 5, 2, -100], [4, 2, -100, -100], [7, 8, 5, 2], [2, -100, -100, -100]])
+    items = (labels != -100).sum()
+    model(features, mask, labels=labels).loss.backward()
+    whole = [parameter.grad.clone() for parameter in model.parameters() if parameter.grad is not None]
+    model.zero_grad()
+    for row in range(4):
+        one = slice(row, row + 1)
+        model(features[one], mask[one], labels=labels[one], num_items_in_batch=items).loss.backward()
+    parts = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    assert len(parts) == len(whole)
+    for mine, expected in zip(parts, whole, strict=True):
+        torch.testing.assert_close(mine, expected, atol=1e-6, rtol=1e-4)
+
+
+def test_joint_loss_is_the_weighted_sum_of_speller_and_ctc():
+    model = tiny_las(ctc_weight=0.4)
+    features, mask = clips([40, 32, 20])
+    output = model(features, mask, labels=LABELS)
+    listened = model.model.listen(features, mask)
+    log_probs = model.ctc_head(listened.ctc_states).log_softmax(-1)
+    targets = [[4, 5, 5, 6], [7, 8], [6]]  # without <eos>
+    ctc = sum(
+        torch.nn.functional.ctc_loss(
+            log_probs[b, : listened.ctc_mask[b].sum()], torch.tensor(text), (listened.ctc_mask[b].sum(),), (len(text),),
+            reduction="sum",
+        )  # fmt: skip
+        for b, text in enumerate(targets)
+    )
+    speller = torch.nn.functional.cross_entropy(output.logits.flatten(0, 1), LABELS.flatten(), reduction="sum")
+    torch.testing.assert_close(output.loss, (0.6 * speller + 0.4 * ctc) / 10, rtol=1e-5, atol=1e-5)
+
+
+def test_every_parameter_is_initialised_and_gets_a_gradient():
+    torch.manual_seed(0)
+    model = LasForConditionalGeneration(tiny_config(ctc_weight=0.3))
+    features, mask = clips([40, 32, 20])
+    model(features, mask, labels=LABELS).loss.backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.isfinite().all(), name
+        assert parameter.abs().max() < 2, name  # nothing left as memory held it
+        assert ("bias" in name) == bool((parameter == 0).all()), name
+        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
+
+
+def test_two_models_of_one_seed_are_equal_and_of_two_seeds_are_not():
+    states = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        states.append(LasForConditionalGeneration(tiny_config()).state_dict())
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    changed = [name for name in states[0] if not torch.equal(states[0][name], states[2][name])]
+    assert changed == [name for name in states[0] if "bias" not in name]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_loss_of_a_tiny_batch_falls_to_near_zero(kind):
+    torch.manual_seed(0)
+    model = LasForConditionalGeneration(tiny_config(attention_kind=kind, ctc_weight=0.2, speller_hidden_size=32))
+    features, mask = clips([40, 32, 20])
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    for _ in range(120):
+        loss = model(features, mask, labels=LABELS).loss
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.05
+    model.eval()
+    written = model.generate(features, attention_mask=mask, num_beams=1)
+    assert written.tolist() == [[1, 4, 5, 5, 6, 2], [1, 7, 8, 2, 0, 0], [1, 6, 2, 0, 0, 0]]
+
+
+def test_saved_and_loaded_model_is_bit_equal(tmp_path):
+    model = tiny_las(ctc_weight=0.3)
+    features, mask = clips([20, 16, 8])
+    model.save_pretrained(tmp_path)
+    loaded = LasForConditionalGeneration.from_pretrained(tmp_path).eval()
+    assert torch.equal(loaded(features, mask, labels=LABELS).logits, model(features, mask, labels=LABELS).logits)
+    assert loaded.generation_config.num_beams == 4
+    assert loaded.generation_config.max_tokens_per_second == 30
+
+
+def test_base_model_loads_from_the_heads_folder(tmp_path):
+    model = tiny_las()
+    model.save_pretrained(tmp_path)
+    base = LasModel.from_pretrained(tmp_path).eval()
+    features, mask = clips([20, 8])
+    inputs = torch.tensor([[1, 4], [1, 5]])
+    expected = model.model(features, mask, inputs).last_hidden_state
+    assert torch.equal(base(features, mask, inputs).last_hidden_state, expected)
+
+
+def test_resizing_the_vocabulary_keeps_what_was_known():
+    model = tiny_las(ctc_weight=0.3)
+    features, mask = clips([40, 32, 20])
+    before = model(features, mask, labels=LABELS).logits
+    model.resize_token_embeddings(VOCABULARY + 3)
+    after = model(features, mask, labels=LABELS)
+    torch.testing.assert_close(after.logits[..., :VOCABULARY], before)
+    assert model.ctc_head.out_features == model.config.vocab_size == VOCABULARY + 3
+    assert after.loss.isfinite()
+
+
+def test_scheduled_sampling_feeds_the_models_own_draws_in_training_only():
+    model = tiny_las(scheduled_sampling=1.0)
+    features, mask = clips([20, 16, 8])
+    taught = model(features, mask, labels=LABELS).logits
+    assert torch.equal(model(features, mask, labels=LABELS).logits, taught)  # eval: the text is fed
+    model.train()
+    torch.manual_seed(0)
+    sampled = model(features, mask, labels=LABELS).logits
+    torch.testing.assert_close(sampled[:, 0], taught[:, 0])  # the first input is the start token either way
+    assert not torch.allclose(sampled[:, 1:], taught[:, 1:], atol=1e-3)
+
+
+def test_an_own_draw_that_equals_the_text_gives_the_taught_logits():
+    model = tiny_las(scheduled_sampling=1.0).train()
+    torch.nn.init.zeros_(model.lm_head.weight)
+    model.lm_head.bias.data = torch.full((VOCABULARY,), -1e4)
+    model.lm_head.bias.data[5] = 0  # whatever was heard, it draws 5
+    features, mask = clips([20])
+    labels = torch.tensor([[5, 5, 5, 5]])
+    states = []
+    for sampling in (0.0, 1.0):
+        model.config.scheduled_sampling = sampling
+        states.append(model(features, mask, labels=labels, output_hidden_states=True).decoder_hidden_states[-1])
+    torch.testing.assert_close(states[0], states[1])
+
+
+def test_dropout_and_spec_augment_act_in_training_only():
+    model = tiny_las(apply_spec_augment=True, mask_time_prob=0.5, mask_time_length=3, listener_dropout=0.3)
+    features, mask = clips([40, 32, 20])
+    first, second = (model(features, mask, labels=LABELS).logits for _ in range(2))
+    assert torch.equal(first, second)
+    model.train()
+    assert not torch.equal(model(features, mask, labels=LABELS).logits, first)
+
+
+@pytest.mark.parametrize(
+    ("features", "mask", "labels", "message"),
+    [
+        (torch.randn(2, 20, MELS + 1), None, None, r"\(batch, frames, 6\)"),
+        (torch.randn(20, MELS), None, None, r"\(batch, frames, 6\)"),
+        (torch.randn(2, 0, MELS), None, None, "no frames"),
+        (torch.randn(2, 20, MELS), torch.ones(2, 19), None, r"attention_mask \(2, 19\)"),
+        (torch.randn(2, 20, MELS), torch.tensor([[1] * 20, [0] * 20]), None, "row 1 is all padding"),
+        (torch.randn(1, 4, MELS), torch.tensor([[0, 0, 1, 1]]), None, "padded on the right"),
+        (torch.randn(1, 20, MELS), None, torch.tensor([[4, VOCABULARY, 2]]), r"labels\[0, 1\]=9 .* 0 to 8"),
+        (torch.randn(1, 20, MELS), None, torch.tensor([[-5, 2]]), r"labels\[0, 0\]=-5"),
+        (None, None, None, "input_features"),
+    ],
+)
+def test_bad_input_is_refused_by_name(features, mask, labels, message):
+    with pytest.raises(ValueError, match=message):
+        tiny_las()(features, mask, labels=labels)
+
+
+def test_targets_that_ctc_cannot_align_are_refused_by_row():
+    model = tiny_las(ctc_weight=0.3)
+    features, mask = clips([40, 16])  # 4 CTC states in the second row
+    fits = torch.tensor([[4, 5, 6, 2, -100], [4, 5, 6, 7, 2]])
+    assert model(features, mask, labels=fits).loss.isfinite()
+    repeats = torch.tensor([[4, 5, 6, 2, -100], [4, 4, 6, 7, 2]])  # a blank between 4 and 4: five states
+    with pytest.raises(ValueError, match=r"labels row 1 cannot be aligned.*4 tokens need 5 frames.*has 4"):
+        model(features, mask, labels=repeats)
+    with pytest.raises(ValueError, match="CTC blank"):
+        model(features, mask, labels=torch.tensor([[4, 0, 6, 2], [4, 2, -100, -100]]))
+
+
+def test_attention_maps_of_a_text_are_its_teacher_forced_alignment():
+    model = tiny_las()
+    features, mask = clips([20, 16, 8])
+    expected = model(features, mask, labels=LABELS, output_attentions=True).cross_attentions[0]
+    assert torch.equal(model.attention_maps(features, mask, LABELS)["speller"], expected)
+    written = model.generate(features, attention_mask=mask)
+    assert model.attention_maps(features, mask)["speller"].shape == (3, 1, written.shape[1] - 1, 5)

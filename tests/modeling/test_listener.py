@@ -1,0 +1,89 @@
+"""The listener against packed sequences and a pyramid worked by hand."""
+
+import pytest
+import torch
+from aural.modeling.listener import BidirectionalLSTM, Listener, reverse_within_length, stack_frames
+from tests.tiny import MELS, clips, tiny_config
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+
+def packed_twin(ours: BidirectionalLSTM, input_size: int, hidden_size: int) -> torch.nn.LSTM:
+    """PyTorch's bidirectional LSTM with the same weights."""
+    twin = torch.nn.LSTM(input_size, hidden_size, batch_first=True, bidirectional=True)
+    state = {name: value for name, value in ours.forward_lstm.state_dict().items()}
+    state.update({f"{name}_reverse": value for name, value in ours.backward_lstm.state_dict().items()})
+    twin.load_state_dict(state)
+    return twin
+
+
+def test_unpacked_bilstm_equals_packed_in_outputs_and_gradients():
+    torch.manual_seed(0)
+    ours = BidirectionalLSTM(5, 7)
+    twin = packed_twin(ours, 5, 7)
+    lengths = torch.tensor([11, 4, 1, 9])
+    mask = torch.arange(11) < lengths[:, None]
+    states = torch.randn(4, 11, 5)
+    mine, theirs = states.clone().requires_grad_(), states.clone().requires_grad_()
+    output = ours(mine, mask)
+    packed = pack_padded_sequence(theirs, lengths, batch_first=True, enforce_sorted=False)
+    expected, _ = pad_packed_sequence(twin(packed)[0], batch_first=True)
+    torch.testing.assert_close(output, expected, atol=1e-5, rtol=0)
+    weight = torch.randn_like(output)
+    (output * weight).sum().backward()
+    (expected * weight).sum().backward()
+    torch.testing.assert_close(mine.grad, theirs.grad, atol=1e-5, rtol=0)
+    for name, parameter in ours.forward_lstm.named_parameters():
+        torch.testing.assert_close(parameter.grad, getattr(twin, name).grad, atol=1e-5, rtol=1e-5)
+    for name, parameter in ours.backward_lstm.named_parameters():
+        torch.testing.assert_close(parameter.grad, getattr(twin, f"{name}_reverse").grad, atol=1e-5, rtol=1e-5)
+
+
+def test_rows_are_reversed_inside_their_own_length():
+    states = torch.tensor([[1, 2, 3, 4], [5, 6, 7, 8]])[..., None].float()
+    reversed_rows = reverse_within_length(states, torch.tensor([4, 2]))
+    assert reversed_rows[..., 0].tolist() == [[4, 3, 2, 1], [6, 5, 7, 8]]
+
+
+@pytest.mark.parametrize("frames", range(1, 14))
+def test_pyramid_length_is_the_ceiling(frames):
+    listener = Listener(tiny_config(listener_time_reductions=[3, 2]))
+    features, mask = clips([frames])
+    output = listener(features, mask)
+    assert output.last_hidden_state.shape[1] == -(-(-(-frames // 3)) // 2)
+    assert output.mask.all()
+
+
+def test_odd_tails_are_filled_with_zeros():
+    states = torch.arange(1.0, 6.0).view(1, 5, 1)
+    stacked, mask = stack_frames(states, torch.ones(1, 5, dtype=torch.bool), 2)
+    assert stacked.tolist() == [[[1, 2], [3, 4], [5, 0]]]
+    assert mask.tolist() == [[True, True, True]]
+
+
+def test_a_short_clip_is_heard_alike_alone_and_beside_longer_ones():
+    torch.manual_seed(0)
+    listener = Listener(tiny_config(listener_time_reductions=[1, 2, 2])).eval()
+    features, mask = clips([23, 9, 1])
+    together = listener(features, mask)
+    for row, length in enumerate([23, 9, 1]):
+        alone = listener(features[row : row + 1, :length])
+        states = alone.last_hidden_state.shape[1]
+        torch.testing.assert_close(
+            together.last_hidden_state[row, :states], alone.last_hidden_state[0], atol=1e-5, rtol=0
+        )
+        assert (together.last_hidden_state[row, states:] == 0).all()
+        assert together.mask[row].sum() == states
+
+
+def test_hidden_states_show_every_layer_of_the_pyramid():
+    listener = Listener(tiny_config(listener_time_reductions=[1, 2, 2]))
+    features, mask = clips([10])
+    shapes = [tuple(states.shape) for states in listener(features, mask, output_hidden_states=True).hidden_states]
+    assert shapes == [(1, 10, MELS), (1, 10, 16), (1, 5, 16), (1, 3, 16)]
+
+
+def test_ctc_states_come_from_the_layer_under_the_ctc_head():
+    config = tiny_config(listener_time_reductions=[2, 2, 2], ctc_weight=0.5)
+    output = Listener(config)(*clips([16]))
+    assert output.ctc_states.shape == (1, 4, 16)
+    assert output.last_hidden_state.shape == (1, 2, 16)
