@@ -85,12 +85,12 @@ def test_a_wide_beam_finds_what_exhaustive_search_finds():
             return_dict_in_generate=True,
             output_scores=True,
         )
-        assert tuple(text_of(output.sequences[0])) == best
         found = {
             tuple(text_of(sequence)): score.item()
             for sequence, score in zip(output.sequences, output.sequences_scores, strict=True)
             if 2 in sequence and score > -5000  # beyond are forbidden symbols that fill the beam
         }
+        assert max(found, key=found.get) == best
         assert set(found) == set(scores)  # all forty of them
         for text, score in found.items():
             assert score == pytest.approx(scores[text], abs=1e-3)
