@@ -91,10 +91,10 @@ class LasConfig(PreTrainedConfig):
     scheduled_sampling: float | int = 0.0
     ctc_weight: float | int = 0.0
     ctc_layer: int | None = None
-    pad_token_id: int | None = 0
-    bos_token_id: int | None = 1
-    eos_token_id: int | list[int] | None = 2
-    unk_token_id: int | None = 3
+    pad_token_id: int = 0
+    bos_token_id: int = 1
+    eos_token_id: int = 2
+    unk_token_id: int = 3
     decoder_start_token_id: int = 1
     is_encoder_decoder: bool = True
     use_cache: bool = True
@@ -195,10 +195,9 @@ class LasConfig(PreTrainedConfig):
 
     def validate_special_ids(self) -> None:
         """Special ids lie inside the vocabulary."""
-        for name in ("pad_token_id", "bos_token_id", "unk_token_id", "decoder_start_token_id"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value < self.vocab_size:
-                raise ValueError(f"{name}={value} must be in [0, vocab_size={self.vocab_size})")
+        for name in ("pad_token_id", "bos_token_id", "eos_token_id", "unk_token_id", "decoder_start_token_id"):
+            if not 0 <= getattr(self, name) < self.vocab_size:
+                raise ValueError(f"{name}={getattr(self, name)} must be in [0, vocab_size={self.vocab_size})")
 
 
 __all__ = ["ATTENTION_KINDS", "LasConfig"]

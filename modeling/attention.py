@@ -64,7 +64,7 @@ def scaled_dot_product_attention(
 
 
 class MultiHeadAttention(nn.Module):
-    """Several scaled dot-product attentions at once, each in its own learned subspace (arXiv:1706.03762, section 3.2.2).
+    """Several scaled dot-product attentions at once, each in its learned subspace (arXiv:1706.03762, section 3.2.2).
 
     Args:
         hidden_size: Features of queries, keys, values and output; divisible by `num_heads`.

@@ -7,7 +7,7 @@ Notable here:
 - `generate()` ends every clip at a length that follows from its own frames, whatever it is batched with.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -19,19 +19,12 @@ from transformers.utils import can_return_tuple
 
 from ..configuration.las import LasConfig
 from .las_cache import LasCache
-from .las_checks import check_ctc_targets, check_features, check_labels
+from .las_checks import check_features, check_labels
 from .las_generation import MAX_LENGTH, MAX_TOKENS_PER_SECOND, NUM_BEAMS, EndByLength, token_limits
+from .las_loss import las_loss, shift_right
 from .listener import Listener, ListenerOutput
 from .spec_augment import spec_augment
 from .speller import Speller
-
-
-def shift_right(labels: torch.Tensor, pad_token_id: int, start_token_id: int) -> torch.Tensor:
-    """Decoder inputs `(batch, targets)`: the start token, then labels without the last, `-100` read as padding."""
-    start = labels.new_full((labels.shape[0], 1), start_token_id)
-    return torch.cat([start, labels[:, :-1]], dim=1).masked_fill_(
-        torch.cat([torch.zeros_like(start, dtype=torch.bool), labels[:, :-1] == -100], dim=1), pad_token_id
-    )
 
 
 class LasPreTrainedModel(PreTrainedModel):
@@ -62,7 +55,7 @@ class LasPreTrainedModel(PreTrainedModel):
 
 
 class LasModel(LasPreTrainedModel):
-    """Listener and speller of [Listen, Attend and Spell](https://arxiv.org/abs/1508.01211), without an output layer."""
+    """Listener and speller of [Listen, Attend and Spell](https://arxiv.org/abs/1508.01211): states, no logits."""
 
     def __init__(self, config: LasConfig) -> None:
         super().__init__(config)
@@ -78,16 +71,18 @@ class LasModel(LasPreTrainedModel):
         """The speller."""
         return self.speller
 
-    def get_input_embeddings(self) -> nn.Module:
+    def get_input_embeddings(self) -> nn.Embedding:
         return self.speller.embed_tokens
 
     def set_input_embeddings(self, value: nn.Module) -> None:
-        self.speller.embed_tokens = value
+        self.speller.embed_tokens = cast(nn.Embedding, value)
 
     def listen(
-        self, input_features: torch.Tensor, attention_mask: torch.Tensor | None = None, **kwargs: Any
+        self, input_features: torch.Tensor | None, attention_mask: torch.Tensor | None = None, **kwargs: Any
     ) -> ListenerOutput:
         """Listen to features, with SpecAugment in training. Arguments and errors as in `forward`."""
+        if input_features is None:
+            raise ValueError("pass input_features (batch, frames, mels) or encoder_outputs")
         check_features(input_features, attention_mask, self.config.num_mel_bins)
         if self.training and self.config.apply_spec_augment:
             ones = input_features.new_ones(input_features.shape[:2])
@@ -135,8 +130,6 @@ class LasModel(LasPreTrainedModel):
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states
         if encoder_outputs is None:
-            if input_features is None:
-                raise ValueError("pass input_features (batch, frames, mels) or encoder_outputs")
             encoder_outputs = self.listen(input_features, attention_mask, output_hidden_states=output_hidden_states)
         if past_key_values is None:
             memory = self.speller.attention.prepare(encoder_outputs.last_hidden_state, encoder_outputs.mask)
@@ -154,7 +147,7 @@ class LasModel(LasPreTrainedModel):
         keep = self.config.use_cache if use_cache is None else use_cache
         return Seq2SeqModelOutput(
             last_hidden_state=outputs,
-            past_key_values=past_key_values if keep else None,
+            past_key_values=cast(Any, past_key_values) if keep else None,
             decoder_hidden_states=tuple(layers) if output_hidden_states else None,
             cross_attentions=(attention,) if output_attentions else None,
             encoder_last_hidden_state=encoder_outputs.last_hidden_state,
@@ -177,7 +170,7 @@ class LasForConditionalGeneration(LasPreTrainedModel, GenerationMixin):
         self.post_init()
         # _from_model_config: what is set here is saved, not derived again from config.json
         self.generation_config.update(num_beams=NUM_BEAMS, max_length=MAX_LENGTH, _from_model_config=False)
-        self.generation_config.max_tokens_per_second = MAX_TOKENS_PER_SECOND
+        vars(self.generation_config)["max_tokens_per_second"] = MAX_TOKENS_PER_SECOND
 
     def get_encoder(self, modality: str | None = None) -> nn.Module:
         """The listener."""
@@ -187,16 +180,16 @@ class LasForConditionalGeneration(LasPreTrainedModel, GenerationMixin):
         """The speller."""
         return self.model.speller
 
-    def get_input_embeddings(self) -> nn.Module:
+    def get_input_embeddings(self) -> nn.Embedding:
         return self.model.get_input_embeddings()
 
     def set_input_embeddings(self, value: nn.Module) -> None:
         self.model.set_input_embeddings(value)
 
-    def get_output_embeddings(self) -> nn.Module:
+    def get_output_embeddings(self) -> nn.Linear:
         return self.lm_head
 
-    def set_output_embeddings(self, value: nn.Module) -> None:
+    def set_output_embeddings(self, value: nn.Linear) -> None:
         self.lm_head = value
 
     def resize_token_embeddings(self, *args: Any, **kwargs: Any) -> nn.Embedding:
@@ -244,7 +237,7 @@ class LasForConditionalGeneration(LasPreTrainedModel, GenerationMixin):
             if decoder_input_ids is None:
                 decoder_input_ids = shift_right(labels, self.config.pad_token_id, self.config.decoder_start_token_id)
             use_cache = False if use_cache is None else use_cache
-        if encoder_outputs is None and input_features is not None:
+        if encoder_outputs is None:
             encoder_outputs = self.model.listen(
                 input_features, attention_mask, output_hidden_states=output_hidden_states
             )
@@ -259,7 +252,10 @@ class LasForConditionalGeneration(LasPreTrainedModel, GenerationMixin):
             return_dict=True,
         )
         logits = self._logits(outputs.last_hidden_state)  # (batch, targets, vocabulary)
-        loss = None if labels is None else self._loss(logits, labels, encoder_outputs, num_items_in_batch)
+        loss = None
+        if labels is not None:
+            ctc_logits = None if self.ctc_head is None else self.ctc_head(encoder_outputs.ctc_states)
+            loss = las_loss(logits, labels, self.config, ctc_logits, encoder_outputs.ctc_mask, num_items_in_batch)
         return Seq2SeqLMOutput(
             loss=loss,
             logits=logits,
@@ -270,42 +266,9 @@ class LasForConditionalGeneration(LasPreTrainedModel, GenerationMixin):
             encoder_hidden_states=outputs.encoder_hidden_states,
         )
 
-    def _loss(
-        self,
-        logits: torch.Tensor,
-        labels: torch.Tensor,
-        listened: ListenerOutput,
-        num_items_in_batch: torch.Tensor | int | None,
-    ) -> torch.Tensor:
-        items = (labels != -100).sum() if num_items_in_batch is None else num_items_in_batch
-        if isinstance(items, torch.Tensor):
-            items = items.to(logits.device)
-        weight = self.config.ctc_weight
-        loss = nn.functional.cross_entropy(
-            logits.flatten(0, 1).float(),
-            labels.flatten().to(logits.device),
-            ignore_index=-100,
-            reduction="sum",
-            label_smoothing=self.config.label_smoothing,
-        )
-        if self.ctc_head is not None:
-            loss = (1 - weight) * loss + weight * self._ctc_loss(labels.to(logits.device), listened)
-        return loss / items
-
-    def _ctc_loss(self, labels: torch.Tensor, listened: ListenerOutput) -> torch.Tensor:
-        """Sum over clips of the CTC loss (Graves et al. 2006) of the labels without `<eos>`; blank is pad."""
-        real = (labels != -100) & (labels != self.config.eos_token_id)
-        targets = labels.masked_fill(~real, self.config.pad_token_id)
-        lengths, frames = real.sum(-1), listened.ctc_mask.sum(-1)
-        check_ctc_targets(targets, lengths, frames, self.config.pad_token_id)
-        log_probs = self.ctc_head(listened.ctc_states).float().log_softmax(dim=-1).transpose(0, 1)
-        return nn.functional.ctc_loss(
-            log_probs, targets, frames, lengths, blank=self.config.pad_token_id, reduction="sum"
-        )
-
     @torch.no_grad()
     def generate(self, inputs: torch.Tensor | None = None, *args: Any, **kwargs: Any) -> Any:
-        """`GenerationMixin.generate`, with one limit more: a clip's text ends at a length that follows from its frames.
+        """`GenerationMixin.generate`, and a clip's text ends at a length that follows from its own frames.
 
         Args:
             inputs: `(batch, frames, mels)`, or `input_features=`, with `attention_mask=`.
@@ -319,7 +282,7 @@ class LasForConditionalGeneration(LasPreTrainedModel, GenerationMixin):
         if features is not None:
             check_features(features, mask, self.config.num_mel_bins)
         if kwargs.get("max_new_tokens") is not None and kwargs.get("max_length") is None:
-            # The defaults hold a max_length; said as one, the caller's limit replaces it instead of standing beside it.
+            # The defaults hold a max_length; as one, the caller's limit replaces it instead of standing beside it.
             prompt = kwargs.get("decoder_input_ids")
             kwargs["max_length"] = kwargs.pop("max_new_tokens") + (1 if prompt is None else prompt.shape[1])
         config = kwargs.get("generation_config") or self.generation_config
@@ -327,9 +290,10 @@ class LasForConditionalGeneration(LasPreTrainedModel, GenerationMixin):
         rate = kwargs.get("max_tokens_per_second", getattr(config, "max_tokens_per_second", default))
         if rate is not None:
             limits = token_limits(features, mask, encoder_outputs, self.config, rate)
-            own = EndByLength(limits, config.eos_token_id or self.config.eos_token_id)
+            end = self.config.eos_token_id if config.eos_token_id is None else config.eos_token_id
+            own = EndByLength(limits, end)
             kwargs["logits_processor"] = LogitsProcessorList([*(kwargs.get("logits_processor") or []), own])
-        return super().generate(inputs, *args, **kwargs)
+        return super().generate(inputs, *args, **kwargs)  # type: ignore[misc]
 
     @torch.no_grad()
     def attention_maps(

@@ -45,7 +45,7 @@ def check_labels(labels: torch.Tensor, vocab_size: int) -> None:
         return
     wrong = ((labels != -100) & ((labels < 0) | (labels >= vocab_size))).nonzero()
     if len(wrong):
-        row, column = wrong[0].tolist()
+        row, column = (int(index) for index in wrong[0])
         raise ValueError(
             f"labels[{row}, {column}]={labels[row, column].item()} is outside the vocabulary: "
             f"allowed are 0 to {vocab_size - 1}, and -100 to ignore"
@@ -74,7 +74,7 @@ def check_ctc_targets(targets: torch.Tensor, lengths: torch.Tensor, frames: torc
     needed = lengths + repeats
     short = (needed > frames).nonzero()
     if len(short):
-        row = short[0].item()
+        row = int(short[0])
         raise ValueError(
             f"labels row {row} cannot be aligned by CTC: its {lengths[row].item()} tokens need {needed[row].item()} "
             f"frames of the CTC layer, the clip has {frames[row].item()}"

@@ -56,7 +56,7 @@ class EndByLength(LogitsProcessor):
         self.limits = limits
         self.eos = eos_token_id if isinstance(eos_token_id, int) else eos_token_id[0]
 
-    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
         """Scores `(clips * beams, vocabulary)` after tokens `(clips * beams, length)`."""
         limits = self.limits.to(scores.device).repeat_interleave(scores.shape[0] // len(self.limits))
         ended = torch.full_like(scores, -torch.inf)

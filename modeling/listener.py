@@ -26,8 +26,8 @@ class ListenerOutput(ModelOutput):
     `ctc_states` `(batch, ctc frames, memory_size)` with `ctc_mask`, the layer under the CTC head.
     """
 
-    last_hidden_state: torch.Tensor | None = None
-    mask: torch.Tensor | None = None
+    last_hidden_state: torch.Tensor = None  # type: ignore[assignment]  # a ModelOutput's fields have defaults
+    mask: torch.Tensor = None  # type: ignore[assignment]
     hidden_states: tuple[torch.Tensor, ...] | None = None
     ctc_states: torch.Tensor | None = None
     ctc_mask: torch.Tensor | None = None
@@ -121,7 +121,7 @@ class Listener(nn.Module):
             mask = torch.ones(input_features.shape[:2], dtype=torch.bool, device=input_features.device)
         else:
             mask = attention_mask.to(input_features.device).bool()
-        states = input_features.to(self.layers[0].forward_lstm.weight_ih_l0.dtype)
+        states = input_features.to(next(self.parameters()).dtype)
         states = states.masked_fill(~mask[..., None], 0.0)
         collected = [states]
         ctc_states, ctc_mask = None, None

@@ -8,6 +8,7 @@ Notable here:
 """
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import nn
@@ -18,7 +19,7 @@ from .las_cache import SpellerState
 
 
 def lstm_cell(gates: torch.Tensor, cell: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The LSTM's nonlinear half: gates `(batch, 4 hidden)` in PyTorch's order i, f, g, o, and cell `(batch, hidden)`."""
+    """The LSTM's nonlinear half: gates `(batch, 4 hidden)` as PyTorch's i, f, g, o; cell `(batch, hidden)`."""
     i, f, g, o = gates.chunk(4, dim=-1)
     cell = f.sigmoid() * cell + i.sigmoid() * g.tanh()
     return o.sigmoid() * cell.tanh(), cell
@@ -45,12 +46,12 @@ class Speller(nn.Module):
         context = memory.values.new_zeros(batch, self.config.memory_size)
         return SpellerState(layers, layers, context, self.attention.initial_weights(memory))
 
-    def _gate_weights(self) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """The embedding's columns of the first layer, and per layer the matrix over [what comes in, own hidden]."""
-        first, size = self.cells[0], self.config.speller_embedding_size
-        stacked = [torch.cat([first.weight_ih[:, size:], first.weight_hh], dim=1)]
-        stacked += [torch.cat([cell.weight_ih, cell.weight_hh], dim=1) for cell in self.cells[1:]]
-        return first.weight_ih[:, :size], stacked
+    def _gate_weights(self) -> tuple[torch.Tensor, list[torch.Tensor], list[torch.Tensor]]:
+        """The embedding's columns of the first layer; per layer the matrix over [input, own hidden], and the bias."""
+        cells, size = cast(list[nn.LSTMCell], list(self.cells)), self.config.speller_embedding_size
+        stacked = [torch.cat([cell.weight_ih, cell.weight_hh], dim=1) for cell in cells]
+        biases = [cell.bias_ih + cell.bias_hh for cell in cells]
+        return stacked[0][:, :size], [stacked[0][:, size:], *stacked[1:]], biases
 
     def forward(
         self,
@@ -75,8 +76,7 @@ class Speller(nn.Module):
             attention `(batch, heads, targets, keys)`; the outputs of embedding and of every layer
             `(batch, targets, size)`; the state after the last token.
         """
-        embedding_weight, weights = self._gate_weights()
-        biases = [cell.bias_ih + cell.bias_hh for cell in self.cells]
+        embedding_weight, weights, biases = self._gate_weights()
 
         def gates_of(embedded: torch.Tensor) -> torch.Tensor:
             return nn.functional.linear(embedded, embedding_weight, biases[0])

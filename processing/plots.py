@@ -59,9 +59,8 @@ def plot_alignment(
     figure = Figure(figsize=(9, height), layout="constrained")
     sound, attention = figure.subplots(2, 1, sharex=True, height_ratios=(1.8, height - 2.2))
     low, high = np.percentile(features, [2, 99.5])
-    sound.imshow(
-        features.T, origin="lower", aspect="auto", cmap="magma", vmin=low, vmax=high, extent=(0, end, 0, features.shape[1])
-    )
+    extent = (0, end, 0, features.shape[1])
+    sound.imshow(features.T, origin="lower", aspect="auto", cmap="magma", vmin=low, vmax=high, extent=extent)
     sound.set_ylabel("mel band")
     if title:
         sound.set_title(title, loc="left", fontsize=11)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+
 from aural import LasConfig, LasForConditionalGeneration
 
 MELS = 6

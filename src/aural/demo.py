@@ -8,7 +8,6 @@ the whole prompts, which it does not know, are far beyond a vocabulary of 170 wo
 import json
 import os
 import platform
-import resource
 import shutil
 import sys
 import time
@@ -120,6 +119,7 @@ def train(
         weight_decay=0.01,
         max_grad_norm=2.0,
         dataloader_num_workers=1,
+        dataloader_pin_memory=torch.cuda.is_available(),
         logging_steps=25,
         save_strategy="no",
         report_to="none",
@@ -151,9 +151,9 @@ def measure(
 
 
 def draw_alignment(
-    model: LasForConditionalGeneration, processor: AuralProcessor, audio: Any, path: Path
+    model: LasForConditionalGeneration, processor: AuralProcessor, audio: Any, text: str, path: Path
 ) -> dict[str, str]:
-    """Transcribe one clip and draw where each letter was heard; returns what was written."""
+    """Transcribe one clip and draw where each letter was heard; returns what was spoken and written."""
     result = transcribe(audio, model, processor)[0]
     extractor = processor.feature_extractor
     features = extractor(audio, sampling_rate=extractor.sampling_rate, return_tensors="np")["input_features"][0]
@@ -166,7 +166,7 @@ def draw_alignment(
         title=f"Listen, attend and spell: “{result.text}”",
     )
     save_figure(figure, path)
-    return {"written": result.text}
+    return {"spoken": text, "written": result.text}
 
 
 def run_demo(out: Path, plan: DemoPlan, seed: int = 0, console: Console | None = None) -> dict[str, Any]:
@@ -189,7 +189,6 @@ def run_demo(out: Path, plan: DemoPlan, seed: int = 0, console: Console | None =
     _refuse_foreign(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     words = load_clips(WORDS)
-    prompts = [(clip.audio, clip.text) for clip in load_clips("prompt")][: plan.prompts]
     processor = make_processor([clip.text for clip in words])
     set_seed(seed)
     model = make_model(processor, plan.hidden)
@@ -200,15 +199,11 @@ def run_demo(out: Path, plan: DemoPlan, seed: int = 0, console: Console | None =
         started = time.perf_counter()
         data = ComposedStrings(words, processor, plan.updates * plan.batch_size, seed, group=plan.batch_size)
         train(model, data, plan, seed, f"{scratch}/trainer", console)
-        model.eval()
         trained = time.perf_counter()
         test = ComposedStrings(words, processor, plan.strings, seed + TEST_SEED, STRINGS, held_out=True)
-        strings = [test.compose(i) for i in range(len(test))]
         report = {
             "about": ABOUT,
-            "held_out_strings": measure(model, processor, strings, "held-out strings", console),
-            "whole_prompts": measure(model, processor, prompts, "whole prompts", console),
-            "example": {"spoken": strings[0][1], **draw_alignment(model, processor, strings[0][0], folder / "alignment.png")},
+            **_results(model.eval(), processor, test, plan, folder / "alignment.png", console),
             "training": _training_facts(model, plan, seed, len(words)),
             "seconds": {"training": trained - started, "total": time.perf_counter() - started},
             "machine": _machine_facts(),
@@ -219,6 +214,24 @@ def run_demo(out: Path, plan: DemoPlan, seed: int = 0, console: Console | None =
         _replace(folder, out)
     console.print(_closing(report, out))
     return report
+
+
+def _results(
+    model: LasForConditionalGeneration,
+    processor: AuralProcessor,
+    test: ComposedStrings,
+    plan: DemoPlan,
+    picture: Path,
+    console: Console,
+) -> dict[str, Any]:
+    """What the model does with strings and prompts it was not trained on, and the picture of the first string."""
+    strings = [test.compose(i) for i in range(len(test))]
+    prompts = [(clip.audio, clip.text) for clip in load_clips("prompt")][: plan.prompts]
+    return {
+        "held_out_strings": measure(model, processor, strings, "held-out strings", console),
+        "whole_prompts": measure(model, processor, prompts, "whole prompts", console),
+        "example": draw_alignment(model, processor, *strings[0], picture),
+    }
 
 
 def _refuse_foreign(out: Path) -> None:
@@ -252,15 +265,25 @@ def _training_facts(model: LasForConditionalGeneration, plan: DemoPlan, seed: in
 
 
 def _machine_facts() -> dict[str, Any]:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
     return {
         "processor": platform.machine(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "device": "cuda" if torch.cuda.is_available() else "cpu",
-        "peak_memory_gb": round(peak, 2),
+        "peak_memory_gb": _peak_memory(),
         "versions": {"aural": __version__, "torch": torch.__version__, "transformers": transformers.__version__},
     }
+
+
+def _peak_memory() -> float | None:
+    """GiB of memory this process held at most; None on Windows, which does not tell."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    return round(
+        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20), 2
+    )
 
 
 def _opening(words: Sequence[Clip], plan: DemoPlan, model: LasForConditionalGeneration) -> str:

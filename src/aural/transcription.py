@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor, PreTrainedModel
@@ -137,8 +137,12 @@ def _transcribe_batch(
     waves = [load_audio(source, rate) for source in sources]
     inputs = processor(audio=waves, sampling_rate=rate, return_tensors="pt").to(model.device)
     features, mask = inputs["input_features"], inputs["attention_mask"]
-    labels = model.generate(features, attention_mask=mask, **generate_kwargs)[:, 1:]  # without the start token
-    maps = model.attention_maps(features, mask, labels)["speller"].mean(1)  # (batch, targets, listener frames)
+    labels = cast(Any, model).generate(features, attention_mask=mask, **generate_kwargs)[
+        :, 1:
+    ]  # without the start token
+    maps = (
+        cast(Any, model).attention_maps(features, mask, labels)["speller"].mean(1)
+    )  # (batch, targets, listener frames)
     results = []
     for i, (source, wave) in enumerate(zip(sources, waves, strict=True)):
         ids = _until_end(labels[i].tolist(), model.config.eos_token_id)

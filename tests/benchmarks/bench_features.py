@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from aural.processing.features import LogMelFeatureExtractor
 from transformers import ASTFeatureExtractor
+
+from aural.processing.features import LogMelFeatureExtractor
 
 RATE = 16_000
 CLIPS, SECONDS = 16, 10

@@ -5,8 +5,9 @@ import time
 from collections.abc import Callable, Iterable
 
 import torch
-from aural.modeling.listener import BidirectionalLSTM
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from aural.modeling.listener import BidirectionalLSTM
 
 BATCH, FRAMES, MELS, HIDDEN = 8, 400, 80, 256
 REPEATS = 5

@@ -1,6 +1,7 @@
 """LasConfig: derived values, saving, and what it refuses."""
 
 import pytest
+
 from aural import LasConfig
 
 
@@ -57,7 +58,7 @@ def test_impossible_values_are_refused_by_name(field, value):
 
 
 def test_a_ctc_head_on_a_layer_with_too_few_states_is_refused():
-    with pytest.raises(Exception, match="8x.*at most 4x"):
+    with pytest.raises(Exception, match=r"8x.*at most 4x"):
         LasConfig(ctc_weight=0.3, ctc_layer=3)
     with pytest.raises(Exception, match="6x"):
         LasConfig(ctc_weight=0.3, listener_time_reductions=[6])

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+
 from aural.modeling.attention import (
     ATTENTIONS,
     MultiHeadAttention,
@@ -66,7 +67,7 @@ def test_multi_head_attention_equals_pytorchs():
 
 
 def test_multi_head_attention_refuses_a_size_that_does_not_divide():
-    with pytest.raises(ValueError, match="hidden_size=10.*num_heads=3"):
+    with pytest.raises(ValueError, match=r"hidden_size=10.*num_heads=3"):
         MultiHeadAttention(10, 3)
 
 

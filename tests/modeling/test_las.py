@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from aural import LasForConditionalGeneration, LasModel
 from tests.tiny import MELS, VOCABULARY, clips, tiny_config, tiny_las
 
@@ -84,13 +85,13 @@ def test_joint_loss_is_the_weighted_sum_of_speller_and_ctc():
     listened = model.model.listen(features, mask)
     log_probs = model.ctc_head(listened.ctc_states).log_softmax(-1)
     targets = [[4, 5, 5, 6], [7, 8], [6]]  # without <eos>
-    ctc = sum(
-        torch.nn.functional.ctc_loss(
-            log_probs[b, : listened.ctc_mask[b].sum()], torch.tensor(text), (listened.ctc_mask[b].sum(),), (len(text),),
-            reduction="sum",
-        )  # fmt: skip
-        for b, text in enumerate(targets)
-    )
+    frames = listened.ctc_mask.sum(-1)
+    ctc = torch.stack(
+        [
+            torch.nn.functional.ctc_loss(log_probs[b, :f], torch.tensor(text), (f,), (len(text),), reduction="sum")
+            for b, (text, f) in enumerate(zip(targets, frames.tolist(), strict=True))
+        ]
+    ).sum()
     speller = torch.nn.functional.cross_entropy(output.logits.flatten(0, 1), LABELS.flatten(), reduction="sum")
     torch.testing.assert_close(output.loss, (0.6 * speller + 0.4 * ctc) / 10, rtol=1e-5, atol=1e-5)
 

@@ -1,9 +1,10 @@
-"""generate(): cached and uncached, beams against exhaustive search and teacher forcing, lengths that follow from frames."""
+"""generate(): cached and uncached, beams against exhaustive search, lengths that follow from frames."""
 
 import itertools
 
 import pytest
 import torch
+
 from tests.tiny import VOCABULARY, clips, tiny_las
 
 KINDS = ["dot", "location", "none"]
@@ -142,7 +143,7 @@ def test_three_hundred_characters_are_not_cut():
 
 def test_limits_can_be_changed_and_lifted():
     model = never_ending()
-    features, mask = clips([100])
+    features, _ = clips([100])
     assert model.generate(features, max_tokens_per_second=40, num_beams=1).shape[1] == 42
     assert model.generate(features, max_tokens_per_second=None, max_new_tokens=77, num_beams=1).shape[1] == 78
     assert model.generate(features, max_new_tokens=5).shape[1] == 6

@@ -1,16 +1,19 @@
 """The listener against packed sequences and a pyramid worked by hand."""
 
+import math
+
 import pytest
 import torch
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
 from aural.modeling.listener import BidirectionalLSTM, Listener, reverse_within_length, stack_frames
 from tests.tiny import MELS, clips, tiny_config
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 
 def packed_twin(ours: BidirectionalLSTM, input_size: int, hidden_size: int) -> torch.nn.LSTM:
     """PyTorch's bidirectional LSTM with the same weights."""
     twin = torch.nn.LSTM(input_size, hidden_size, batch_first=True, bidirectional=True)
-    state = {name: value for name, value in ours.forward_lstm.state_dict().items()}
+    state = dict(ours.forward_lstm.state_dict())
     state.update({f"{name}_reverse": value for name, value in ours.backward_lstm.state_dict().items()})
     twin.load_state_dict(state)
     return twin
@@ -49,7 +52,7 @@ def test_pyramid_length_is_the_ceiling(frames):
     listener = Listener(tiny_config(listener_time_reductions=[3, 2]))
     features, mask = clips([frames])
     output = listener(features, mask)
-    assert output.last_hidden_state.shape[1] == -(-(-(-frames // 3)) // 2)
+    assert output.last_hidden_state.shape[1] == math.ceil(math.ceil(frames / 3) / 2)
     assert output.mask.all()
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from aural import LasConfig
 from aural.modeling.spec_augment import draw_spans, spec_augment
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+
 from aural.processing.audio import audio_duration, load_audio
 
 RATE = 16_000

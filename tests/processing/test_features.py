@@ -10,9 +10,10 @@ import kaldi_native_fbank
 import numpy as np
 import pytest
 import torch
+from transformers import ASTFeatureExtractor, Speech2TextFeatureExtractor
+
 from aural.processing import log_mel as log_mel_module
 from aural.processing.features import LogMelFeatureExtractor
-from transformers import ASTFeatureExtractor, Speech2TextFeatureExtractor
 
 RATE = 16_000
 AST = {"num_mel_bins": 128, "window_type": "hanning", "waveform_scale": 1.0}

@@ -5,11 +5,12 @@ import json
 import numpy as np
 import pytest
 import torch
+from transformers import AutoFeatureExtractor, AutoTokenizer
+
 from aural.configuration.las import LasConfig
 from aural.processing.features import LogMelFeatureExtractor
 from aural.processing.processor import AuralProcessor
 from aural.processing.tokenizers import train_tokenizer
-from transformers import AutoFeatureExtractor, AutoTokenizer
 
 RATE = 16_000  # Hz
 AutoFeatureExtractor.register(LasConfig, LogMelFeatureExtractor, exist_ok=True)  # `import aural` does so too

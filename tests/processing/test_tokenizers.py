@@ -7,6 +7,7 @@ import sys
 import unicodedata
 
 import pytest
+
 from aural.processing.tokenizers import SPECIAL_TOKENS, train_tokenizer
 
 # Arabic with vowel marks, Thai, Devanagari, Hangul, a flag outside the basic plane, and x̂, which NFC cannot compose.

@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 import soundfile
+
 from aural.training.clips import KINDS, clips_folder, load_clips, make_clips, trim
 from aural.training.corpora import split_of
 

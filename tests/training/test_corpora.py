@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+
 from aural.training.corpora import CORPORA, has_sure_reading, make_prompts_en, normalize_prompt, split_of
 from aural.training.data import load_speech
 

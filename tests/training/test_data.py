@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from datasets import Audio, Dataset, DatasetDict, IterableDataset
+from torch.utils.data import DataLoader
+
 from aural.processing.features import LogMelFeatureExtractor
 from aural.processing.processor import AuralProcessor
 from aural.processing.tokenizers import train_tokenizer
 from aural.training.collator import SpeechCollator
 from aural.training.data import SpeechDataset, load_speech, prepare_item
-from datasets import Audio, Dataset, DatasetDict, IterableDataset
-from torch.utils.data import DataLoader
 
 RATE = 16_000  # Hz
 TEXTS = ["007", "null", " a, b ", ""]

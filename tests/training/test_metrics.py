@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import jiwer
 import numpy as np
 import pytest
+
 from aural.processing.tokenizers import train_tokenizer
 from aural.training.metrics import (
     UNKNOWN,

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate.data_loader import BatchSamplerShard
+
 from aural.training.sampler import LengthGroupedBatchSampler
 
 LENGTHS = np.random.default_rng(0).exponential(size=103)  # seconds; skewed, as speech is

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 import torch
 from accelerate.data_loader import BatchSamplerShard, SkipBatchSampler
-from aural.training.collator import SpeechCollator
-from aural.training.data import SpeechDataset
-from aural.training.metrics import compute_metrics
-from aural.training.sampler import LengthGroupedBatchSampler
-from aural.training.trainer import AuralTrainer, EpochCallback
 from datasets import Dataset
 from torch.utils.data import DataLoader
 from transformers import AutoTokenizer, Seq2SeqTrainer, Seq2SeqTrainingArguments, TrainerState, set_seed
 
 from aural import AuralProcessor, LasConfig, LasForConditionalGeneration, LogMelFeatureExtractor, train_tokenizer
+from aural.training.collator import SpeechCollator
+from aural.training.data import SpeechDataset
+from aural.training.metrics import compute_metrics
+from aural.training.sampler import LengthGroupedBatchSampler
+from aural.training.trainer import AuralTrainer, EpochCallback
 
 RATE = 16_000  # Hz
 TRAINERS = pytest.mark.parametrize("trainer_class", [Seq2SeqTrainer, AuralTrainer])
