@@ -1,6 +1,5 @@
 """What `import aural` registers: Auto classes and the speech pipeline."""
 
-import numpy as np
 import pytest
 import torch
 from transformers import (
@@ -14,30 +13,12 @@ from transformers import (
 )
 
 from aural import AuralProcessor, LasConfig, LasForConditionalGeneration, LasModel, LogMelFeatureExtractor
-from tests.tiny import tiny_las
-
-
-def save_folder(path, **overrides):
-    """A whole model folder: weights, features, tokenizer of nine symbols."""
-    from aural import train_tokenizer
-
-    processor = AuralProcessor(LogMelFeatureExtractor(num_mel_bins=6), train_tokenizer(["abcd "]))
-    model = tiny_las(**overrides)
-    model.save_pretrained(path)
-    processor.save_pretrained(path)
-    return model, processor
+from tests.whole import save_folder, wave
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    path = tmp_path_factory.mktemp("model")
-    save_folder(path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def wave():
-    return np.random.default_rng(0).normal(0, 0.1, 16000).astype(np.float32)
+    return save_folder(tmp_path_factory.mktemp("model"))
 
 
 def test_auto_classes_load_ours(folder):
@@ -49,31 +30,32 @@ def test_auto_classes_load_ours(folder):
     assert AutoTokenizer.from_pretrained(folder)("ab").input_ids == [5, 6, 2]
 
 
-def test_the_loaded_processor_gives_the_same_features_and_text(folder, wave):
+def test_the_loaded_processor_gives_the_same_features_and_text(folder):
+    sound = wave(1.0)
     loaded = AutoProcessor.from_pretrained(folder)
-    direct = LogMelFeatureExtractor(num_mel_bins=6)(wave, sampling_rate=16000, return_tensors="pt")
-    features = loaded(audio=wave, sampling_rate=16000, return_tensors="pt")
+    direct = LogMelFeatureExtractor(num_mel_bins=6)(sound, sampling_rate=16000, return_tensors="pt")
+    features = loaded(audio=sound, sampling_rate=16000, return_tensors="pt")
     assert torch.equal(features["input_features"], direct["input_features"])
     assert loaded.decode([5, 4, 6, 2]) == "a b"
 
 
-def test_the_speech_pipeline_transcribes_an_array_as_generate_does(folder, wave):
+def test_the_speech_pipeline_transcribes_an_array_as_generate_does(folder):
+    sound = wave(1.0)
     recognizer = pipeline("automatic-speech-recognition", model=str(folder))
     model, processor = AutoModelForSpeechSeq2Seq.from_pretrained(folder), AutoProcessor.from_pretrained(folder)
-    inputs = processor(audio=wave, sampling_rate=16000, return_tensors="pt")
+    inputs = processor(audio=sound, sampling_rate=16000, return_tensors="pt")
     expected = processor.batch_decode(model.generate(inputs["input_features"]))[0]
-    assert recognizer(wave)["text"] == expected
-    assert recognizer({"raw": wave, "sampling_rate": 16000})["text"] == expected
-    assert recognizer([wave, wave[:5000]], batch_size=2)[0]["text"] == expected
+    assert recognizer(sound)["text"] == expected
+    assert recognizer({"raw": sound, "sampling_rate": 16000})["text"] == expected
+    assert recognizer([sound, sound[:5000]], batch_size=2)[0]["text"] == expected
 
 
 def test_the_speech_pipeline_does_not_cut_a_text_at_256_tokens(tmp_path):
-    model, _ = save_folder(tmp_path)
+    model = LasForConditionalGeneration.from_pretrained(save_folder(tmp_path))
     model.lm_head.weight.data.zero_()
     model.lm_head.bias.data.fill_(-1e4)
     model.lm_head.bias.data[5] = 0  # writes "a" and never ends
     model.save_pretrained(tmp_path)
-    twelve_seconds = np.random.default_rng(0).normal(0, 0.1, 12 * 16000).astype(np.float32)
-    text = pipeline("automatic-speech-recognition", model=str(tmp_path))(twelve_seconds)["text"]
+    text = pipeline("automatic-speech-recognition", model=str(tmp_path))(wave(12.0))["text"]
     assert set(text) == {"a"}
     assert len(text) == 360  # 1,198 frames at 30 tokens a second

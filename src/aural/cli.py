@@ -26,6 +26,7 @@ app = typer.Typer(
 )
 corpora_app = typer.Typer(
     help="Make a corpus: an audiofolder with a split, from packages that carry labelled speech.",
+    epilog="Example: `aural corpora prompts-en data/prompts-en`",
     no_args_is_help=True,
 )
 app.add_typer(corpora_app, name="corpora")

@@ -1,0 +1,102 @@
+"""The command line as typed: results, examples in every help, one-line errors with exit code 2."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import soundfile
+
+from aural import cli, transcribe
+from tests.whole import save_folder, wave
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return save_folder(tmp_path_factory.mktemp("model"))
+
+
+def run(capsys, monkeypatch, *arguments: str) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of `aural ARGUMENTS`, in this process."""
+    monkeypatch.setattr(sys, "argv", ["aural", *map(str, arguments)])
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as exit_code:
+        cli.main()
+    captured = capsys.readouterr()
+    return exit_code.value.code or 0, captured.out, captured.err
+
+
+def error_line(err: str) -> str:
+    """The error, which must be one line and no traceback."""
+    assert "Traceback" not in err
+    lines = [line for line in err.splitlines() if line.startswith("aural: error:")]
+    assert len(lines) == 1, err
+    return lines[0]
+
+
+def test_version_and_module_agree():
+    output = subprocess.run([sys.executable, "-m", "aural", "--version"], capture_output=True, text=True, check=True)
+    assert output.stdout.strip() == "aural 0.1.0"
+
+
+@pytest.mark.parametrize("verb", [[], ["demo"], ["transcribe"], ["corpora"], ["corpora", "prompts-en"]])
+def test_every_help_holds_an_example(capsys, monkeypatch, verb):
+    code, out, _ = run(capsys, monkeypatch, *verb, "--help")
+    assert code == 0
+    assert "Example: aural" in " ".join(out.replace("`", "").split())
+
+
+def test_transcribe_prints_the_text_alone_for_one_file_and_names_several(capsys, monkeypatch, folder, tmp_path):
+    paths = [tmp_path / "a.wav", tmp_path / "b.wav"]
+    for i, path in enumerate(paths):
+        soundfile.write(path, wave(0.6, seed=i), 16000)
+    texts = [result.text for result in transcribe(paths, folder)]
+    assert run(capsys, monkeypatch, "transcribe", paths[0], "--model", folder)[1] == texts[0] + "\n"
+    _, out, _ = run(capsys, monkeypatch, "transcribe", *paths, "--model", folder, "--batch-size", "1")
+    assert out == "".join(f"{path}: {text}\n" for path, text in zip(paths, texts, strict=True))
+
+
+def test_transcribe_json_is_one_object_per_line(capsys, monkeypatch, folder, tmp_path):
+    soundfile.write(tmp_path / "a.wav", wave(0.5), 16000)
+    _, out, _ = run(capsys, monkeypatch, "transcribe", tmp_path / "a.wav", "--model", folder, "--json")
+    text = transcribe(tmp_path / "a.wav", folder)[0].text
+    assert json.loads(out) == {"file": str(tmp_path / "a.wav"), "text": text, "seconds": 0.5}
+
+
+def test_wrong_files_and_folders_are_one_line_and_exit_code_2(capsys, monkeypatch, folder, tmp_path):
+    noise = tmp_path / "noise.wav"
+    noise.write_bytes(b"this is no sound")
+    cases = {
+        (noise, folder): "noise.wav",
+        (tmp_path / "gone.wav", folder): "gone.wav",
+        (tmp_path, folder): str(tmp_path),
+        (noise, tmp_path): "no config.json",
+        (noise, noise): "is a file",
+    }
+    for (file, model), message in cases.items():
+        code, out, err = run(capsys, monkeypatch, "transcribe", file, "--model", model)
+        assert code == 2
+        assert out == ""
+        assert message in error_line(err)
+
+
+def test_a_model_that_is_nowhere_is_one_line_and_exit_code_2(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    soundfile.write(tmp_path / "a.wav", wave(0.5), 16000)
+    code, _, err = run(capsys, monkeypatch, "transcribe", tmp_path / "a.wav", "--model", tmp_path / "nowhere")
+    assert code == 2
+    assert "nowhere" in error_line(err)
+
+
+def test_unknown_flags_and_verbs_exit_with_2(capsys, monkeypatch):
+    assert run(capsys, monkeypatch, "transcribe", "a.wav", "--modle", "x")[0] == 2
+    assert run(capsys, monkeypatch, "transcrib")[0] == 2
+    assert run(capsys, monkeypatch, "demo", "--tiny", "--long")[0] == 2
+
+
+def test_corpora_says_what_is_wrong_with_its_folders(capsys, monkeypatch, tmp_path):
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "file").write_text("x")
+    code, _, err = run(capsys, monkeypatch, "corpora", "prompts-en", tmp_path / "taken", "--packages", tmp_path)
+    assert code == 2
+    assert "taken" in error_line(err)

@@ -1,0 +1,109 @@
+"""`aural demo --tiny`: everything it writes, and that a seed repeats it bit by bit."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+from safetensors.torch import load_file
+
+from aural import load_recognizer, transcribe
+from aural.demo import PLANS, run_demo
+from aural.training.clips import load_clips
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    out = tmp_path_factory.mktemp("demo") / "out"
+    console = Console(width=200, record=True)
+    return out, run_demo(out, PLANS["tiny"], seed=3, console=console), console.export_text()
+
+
+def test_the_folder_holds_model_report_and_picture(demo):
+    out, report, _ = demo
+    assert {path.name for path in out.iterdir()} == {"model", "report.json", "alignment.png"}
+    assert json.loads((out / "report.json").read_text()) == json.loads(json.dumps(report))
+    assert (out / "alignment.png").read_bytes().startswith(b"\x89PNG")
+    assert not [path for path in out.parent.iterdir() if path != out]  # no scratch is left
+
+
+def test_the_report_counts_and_gives_intervals(demo):
+    _, report, text = demo
+    for part, utterances in (("held_out_strings", 4), ("whole_prompts", 2)):
+        scores = report[part]
+        assert scores["utterances"] == utterances
+        low, high = scores["wer_interval"]
+        assert low <= scores["wer"] <= high
+        pairs = scores["transcripts"]
+        assert sum(len(pair["spoken"].split()) for pair in pairs) == scores["words"]
+    assert report["training"]["seed"] == 3
+    assert "One voice" in text
+    assert "new arrangements of recordings" in text
+
+
+def test_the_saved_model_transcribes_as_the_report_says(demo):
+    out, report, _ = demo
+    prompts = load_clips("prompt")[:2]
+    model, processor = load_recognizer(out / "model")
+    written = [result.text for result in transcribe([clip.audio for clip in prompts], model, processor, batch_size=2)]
+    assert written == [pair["written"] for pair in report["whole_prompts"]["transcripts"]]
+
+
+def test_a_seed_repeats_the_run_bit_by_bit_and_replaces_an_earlier_demo(demo, tmp_path):
+    out, report, _ = demo
+    again = tmp_path / "again"
+    again.mkdir()
+    (again / "report.json").write_text("an earlier one")
+    second = run_demo(again, PLANS["tiny"], seed=3, console=Console(quiet=True))
+    first_weights, second_weights = (load_file(path / "model" / "model.safetensors") for path in (out, again))
+    assert first_weights.keys() == second_weights.keys()
+    assert all(torch.equal(first_weights[name], second_weights[name]) for name in first_weights)
+    for part in ("held_out_strings", "whole_prompts", "example"):
+        assert second[part] == report[part]
+
+
+def test_a_folder_with_other_things_in_it_is_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(FileExistsError, match=r"holds thesis\.tex"):
+        run_demo(tmp_path, PLANS["tiny"], console=Console(quiet=True))
+    with pytest.raises(NotADirectoryError, match="is a file"):
+        run_demo(tmp_path / "thesis.tex", PLANS["tiny"], console=Console(quiet=True))
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+def test_nothing_is_left_when_it_is_interrupted(tmp_path, monkeypatch):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("aural.demo.train", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_demo(tmp_path / "out", PLANS["tiny"], console=Console(quiet=True))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_held_out_strings_are_never_composed_in_training():
+    from aural.demo import WORDS, make_processor
+    from aural.training.compose import STRINGS, ComposedStrings, is_held_out
+
+    words = load_clips(WORDS)
+    processor = make_processor([clip.text for clip in words])
+    training = ComposedStrings(words, processor, 400, seed=0)
+    test = ComposedStrings(words, processor, 40, seed=0, stages=STRINGS, held_out=True)
+    assert all(is_held_out(test.compose(i)[1]) for i in range(40))
+    single = {clip.text for clip in words}
+    assert not [text for i in range(400) if (text := training.compose(i)[1]) not in single and is_held_out(text)]
+
+
+def test_figures_of_the_picture_are_those_of_the_alignment():
+    from aural.processing.plots import plot_alignment, token_times
+
+    alignment = np.eye(4)[[0, 2, 3]]
+    np.testing.assert_allclose(token_times(alignment, 0.1), [0.05, 0.25, 0.35])
+    figure = plot_alignment(np.random.default_rng(0).normal(size=(40, 8)), alignment, ["a", " ", "<eos>"], 0.01, 0.1)
+    _, attention = figure.axes[:2]
+    assert [label.get_text() for label in attention.get_yticklabels()] == ["a", "␣", "end"]
+    np.testing.assert_array_equal(attention.images[0].get_array(), alignment)
+    assert attention.get_xlim() == (0, 0.4)
+    with pytest.raises(ValueError, match="2 tokens for 3 rows"):
+        plot_alignment(np.zeros((40, 8)), alignment, ["a", "b"], 0.01, 0.1)

@@ -1,0 +1,115 @@
+"""transcribe() on files and arrays, and what load_recognizer refuses."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+
+from aural import AuralProcessor, LogMelFeatureExtractor, load_recognizer, train_tokenizer, transcribe
+from tests.tiny import tiny_las
+from tests.whole import save_folder, wave
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return save_folder(tmp_path_factory.mktemp("model"))
+
+
+def test_files_of_any_rate_and_arrays_are_transcribed_as_generate_does(folder, tmp_path):
+    model, processor = load_recognizer(folder)
+    sound = wave(1.0)
+    soundfile.write(tmp_path / "a.flac", sound, 16000, subtype="PCM_16")
+    stored, _ = soundfile.read(tmp_path / "a.flac", dtype="float32")
+    inputs = processor(audio=stored, sampling_rate=16000, return_tensors="pt")
+    expected = processor.decode(model.generate(inputs["input_features"])[0])
+    from_file, from_array = transcribe([tmp_path / "a.flac", stored], folder)
+    assert from_file.text == from_array.text == expected
+    assert from_file.source == str(tmp_path / "a.flac")
+    assert from_array.source == "audio 1"
+    assert from_file.seconds == pytest.approx(1.0)
+
+
+def test_batched_clips_give_what_they_give_alone(folder):
+    model, processor = load_recognizer(folder)
+    sounds = [wave(seconds, seed=i) for i, seconds in enumerate((1.2, 0.4, 0.8))]
+    together = transcribe(sounds, model, processor, batch_size=3)
+    alone = [transcribe(sound, model, processor)[0] for sound in sounds]
+    assert [t.text for t in together] == [t.text for t in alone]
+    for mine, theirs in zip(together, alone, strict=True):
+        assert mine.tokens == theirs.tokens
+        assert mine.alignment.shape == theirs.alignment.shape
+        np.testing.assert_allclose(mine.alignment, theirs.alignment, atol=1e-4)
+
+
+def test_alignment_has_a_row_per_token_and_covers_the_clip(folder):
+    result = transcribe(wave(1.0), folder)[0]
+    assert result.alignment.shape[0] == len(result.tokens)
+    assert result.tokens[-1] == "<eos>"
+    np.testing.assert_allclose(result.alignment.sum(-1), 1, atol=1e-5)
+    assert result.alignment.shape[1] * result.seconds_per_frame == pytest.approx(1.0, abs=0.05)
+
+
+def test_a_loaded_model_needs_its_processor(folder):
+    model, _ = load_recognizer(folder)
+    with pytest.raises(ValueError, match="processor=None"):
+        transcribe(wave(1.0), model)
+    with pytest.raises(ValueError, match="batch_size=0"):
+        transcribe(wave(1.0), folder, batch_size=0)
+
+
+def broken(folder, tmp_path, change):
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    change(copy)
+    return copy
+
+
+def test_a_file_or_an_empty_folder_is_no_model(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(NotADirectoryError, match=r"file is a file; a model is a folder"):
+        load_recognizer(tmp_path / "file")
+    with pytest.raises(FileNotFoundError, match=r"not a model folder: it has no config\.json"):
+        load_recognizer(tmp_path)
+
+
+def test_missing_weights_and_damaged_weights_name_the_folder(folder, tmp_path):
+    missing = broken(folder, tmp_path, lambda copy: (copy / "model.safetensors").unlink())
+    with pytest.raises(OSError, match=r"cannot load a model from .*copy"):
+        load_recognizer(missing)
+    (missing / "model.safetensors").write_bytes(b"not weights")
+    with pytest.raises(ValueError, match=r"cannot load a model from .*copy"):
+        load_recognizer(missing)
+
+
+def test_another_vocabulary_is_refused_with_both_sizes(folder, tmp_path):
+    def other_vocabulary(copy):
+        AuralProcessor(LogMelFeatureExtractor(num_mel_bins=6), train_tokenizer(["abcdefg"])).save_pretrained(copy)
+
+    with pytest.raises(ValueError, match=r"tokenizer has 11 symbols but the model's vocab_size is 9"):
+        load_recognizer(broken(folder, tmp_path, other_vocabulary))
+
+
+def test_other_features_are_refused_with_both_sizes(folder, tmp_path):
+    def other_features(copy):
+        AuralProcessor(LogMelFeatureExtractor(num_mel_bins=8), train_tokenizer(["abcd "])).save_pretrained(copy)
+
+    with pytest.raises(ValueError, match=r"gives 8 mels but the model takes 6"):
+        load_recognizer(broken(folder, tmp_path, other_features))
+
+
+def test_other_special_ids_are_refused(folder, tmp_path):
+    def other_ids(copy):
+        config = json.loads((copy / "config.json").read_text())
+        (copy / "config.json").write_text(json.dumps({**config, "eos_token_id": 3}))
+
+    with pytest.raises(ValueError, match="eos_token_id is 2 but the model's is 3"):
+        load_recognizer(broken(folder, tmp_path, other_ids))
+
+
+def test_models_of_every_attention_kind_transcribe():
+    processor = AuralProcessor(LogMelFeatureExtractor(num_mel_bins=6), train_tokenizer(["abcd "]))
+    for kind in ("dot", "none"):
+        result = transcribe(wave(0.5), tiny_las(attention_kind=kind), processor)[0]
+        assert len(result.tokens) == len(result.alignment)
