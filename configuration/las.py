@@ -91,10 +91,10 @@ class LasConfig(PreTrainedConfig):
     scheduled_sampling: float | int = 0.0
     ctc_weight: float | int = 0.0
     ctc_layer: int | None = None
-    pad_token_id: int = 0
-    bos_token_id: int = 1
-    eos_token_id: int = 2
-    unk_token_id: int = 3
+    pad_token_id: int | None = 0
+    bos_token_id: int | None = 1
+    eos_token_id: int | list[int] | None = 2
+    unk_token_id: int | None = 3
     decoder_start_token_id: int = 1
     is_encoder_decoder: bool = True
     use_cache: bool = True
@@ -124,6 +124,17 @@ class LasConfig(PreTrainedConfig):
     def memory_size(self) -> int:
         """Features of a listener state: both directions."""
         return 2 * self.listener_hidden_size
+
+    @property
+    def blank_id(self) -> int:
+        """The CTC blank, and what decoder inputs are padded with: `pad_token_id`, 0 where that is None."""
+        return self.pad_token_id or 0
+
+    @property
+    def end_ids(self) -> list[int]:
+        """The ids that end a text."""
+        ids = self.eos_token_id
+        return [] if ids is None else list(ids) if isinstance(ids, list) else [ids]
 
     def reduction_at(self, layer: int) -> int:
         """Input frames per state of listener layer `layer`."""
@@ -196,8 +207,10 @@ class LasConfig(PreTrainedConfig):
     def validate_special_ids(self) -> None:
         """Special ids lie inside the vocabulary."""
         for name in ("pad_token_id", "bos_token_id", "eos_token_id", "unk_token_id", "decoder_start_token_id"):
-            if not 0 <= getattr(self, name) < self.vocab_size:
-                raise ValueError(f"{name}={getattr(self, name)} must be in [0, vocab_size={self.vocab_size})")
+            value = getattr(self, name)
+            for token in value if isinstance(value, list) else [value]:
+                if token is not None and not 0 <= token < self.vocab_size:
+                    raise ValueError(f"{name}={value} must be in [0, vocab_size={self.vocab_size})")
 
 
 __all__ = ["ATTENTION_KINDS", "LasConfig"]

@@ -18,8 +18,8 @@ Shapes: queries `(batch, queries, dim)`, keys and values `(batch, keys, dim)`, w
 masks are boolean, True on real keys.
 """
 
+from dataclasses import dataclass
 from math import sqrt
-from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -103,7 +103,8 @@ class MultiHeadAttention(nn.Module):
         return self.o_proj(context.transpose(1, 2).flatten(2)), weights
 
 
-class Memory(NamedTuple):
+@dataclass
+class Memory:
     """What a speller attends to, prepared once per utterance.
 
     Shapes: keys `(batch, keys, attention_size)`, values `(batch, keys, memory_size)`, mask `(batch, keys)` boolean.
@@ -157,6 +158,13 @@ class DotAttention(SpellerAttention):
         return context, weights[:, None]
 
 
+class Filters(nn.Conv1d):
+    """Filters that are read, not run: a call hands out the weight, so that hooks which load weights see the use."""
+
+    def forward(self) -> torch.Tensor:  # type: ignore[override]
+        return self.weight
+
+
 class LocationAttention(SpellerAttention):
     """Additive attention that also sees where it looked before (Chorowski et al. 2015, arXiv:1506.07503, equation 9).
 
@@ -171,7 +179,7 @@ class LocationAttention(SpellerAttention):
         size = config.attention_size
         self.query_proj = nn.Linear(config.speller_hidden_size, size, bias=False)
         self.key_proj = nn.Linear(config.memory_size, size)  # carries b
-        self.location_conv = nn.Conv1d(
+        self.location_conv = Filters(
             1,
             config.location_channels,
             config.location_kernel_size,
@@ -183,7 +191,7 @@ class LocationAttention(SpellerAttention):
 
     def forward(self, query: torch.Tensor, memory: Memory, previous_weights: torch.Tensor) -> tuple[torch.Tensor, ...]:
         # U and F are both linear: one convolution with their product does the work of two calls.
-        kernel = torch.einsum("ac,cxk->axk", self.location_proj.weight, self.location_conv.weight)
+        kernel = self.location_proj(self.location_conv().permute(1, 2, 0)).permute(2, 0, 1)  # (size, 1, width)
         location = nn.functional.conv1d(previous_weights[:, 0], kernel, padding=self.location_conv.padding[0])
         energy = (memory.keys + self.query_proj(query) + location.transpose(1, 2)).tanh()  # (batch, keys, size)
         weights = masked_softmax(self.energy_proj(energy).transpose(1, 2), memory.mask[:, None])  # (batch, 1, keys)

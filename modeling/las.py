@@ -20,9 +20,9 @@ from transformers.utils import can_return_tuple
 from ..configuration.las import LasConfig
 from .las_cache import LasCache
 from .las_checks import check_features, check_labels
-from .las_generation import MAX_LENGTH, MAX_TOKENS_PER_SECOND, NUM_BEAMS, EndByLength, token_limits
+from .las_generation import MAX_LENGTH, MAX_TOKENS_PER_SECOND, NUM_BEAMS, EndByLength, first_end, token_limits
 from .las_loss import las_loss, shift_right
-from .listener import Listener, ListenerOutput
+from .listener import Listener, ListenerOutput, as_listened
 from .spec_augment import spec_augment
 from .speller import Speller
 
@@ -65,7 +65,7 @@ class LasModel(LasPreTrainedModel):
 
     def get_encoder(self, modality: str | None = None) -> nn.Module:
         """The listener."""
-        return self.listener
+        return self.listener if modality is None else self
 
     def get_decoder(self) -> nn.Module:
         """The speller."""
@@ -83,6 +83,8 @@ class LasModel(LasPreTrainedModel):
         """Listen to features, with SpecAugment in training. Arguments and errors as in `forward`."""
         if input_features is None:
             raise ValueError("pass input_features (batch, frames, mels) or encoder_outputs")
+        if kwargs.get("output_hidden_states") is None:
+            kwargs["output_hidden_states"] = self.config.output_hidden_states
         check_features(input_features, attention_mask, self.config.num_mel_bins)
         if self.training and self.config.apply_spec_augment:
             ones = input_features.new_ones(input_features.shape[:2])
@@ -101,6 +103,7 @@ class LasModel(LasPreTrainedModel):
         use_cache: bool | None = None,
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
+        decoder_attention_mask: torch.Tensor | None = None,
         sampling_head: nn.Module | None = None,
         **kwargs: Any,
     ) -> Seq2SeqModelOutput:
@@ -117,6 +120,7 @@ class LasModel(LasPreTrainedModel):
             output_attentions: Return the alignment as `cross_attentions`, one tensor `(batch, heads, targets,
                 listener frames)`.
             output_hidden_states: Return the states of every layer.
+            decoder_attention_mask: Not used: a speller reads its inputs in order, and what follows `<eos>` is ignored.
             sampling_head: Output layer for scheduled sampling in training.
             kwargs: Not used; transformers passes some to every model.
 
@@ -131,6 +135,7 @@ class LasModel(LasPreTrainedModel):
             output_hidden_states = self.config.output_hidden_states
         if encoder_outputs is None:
             encoder_outputs = self.listen(input_features, attention_mask, output_hidden_states=output_hidden_states)
+        encoder_outputs = as_listened(encoder_outputs, attention_mask, self.config.time_reduction)
         if past_key_values is None:
             memory = self.speller.attention.prepare(encoder_outputs.last_hidden_state, encoder_outputs.mask)
             past_key_values = LasCache(memory, self.speller.initial_state(memory))
@@ -174,7 +179,7 @@ class LasForConditionalGeneration(LasPreTrainedModel, GenerationMixin):
 
     def get_encoder(self, modality: str | None = None) -> nn.Module:
         """The listener."""
-        return self.model.listener
+        return self.model.listener if modality is None else self
 
     def get_decoder(self) -> nn.Module:
         """The speller."""
@@ -199,6 +204,14 @@ class LasForConditionalGeneration(LasPreTrainedModel, GenerationMixin):
             self.ctc_head = self._get_resized_lm_head(self.ctc_head, embeddings.num_embeddings)
         return embeddings
 
+    def prepare_inputs_for_generation(self, input_ids: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
+        """As in transformers; what `past_key_values` has read of the text is not read again."""
+        cache = kwargs.get("past_key_values")
+        seen = 0 if cache is None else cache.get_seq_length()
+        if 0 < seen < input_ids.shape[1]:
+            kwargs["next_sequence_length"] = input_ids.shape[1] - seen
+        return super().prepare_inputs_for_generation(input_ids, **kwargs)  # type: ignore[misc]
+
     def _logits(self, states: torch.Tensor) -> torch.Tensor:
         return self.lm_head(self.output_mlp(states))
 
@@ -214,6 +227,7 @@ class LasForConditionalGeneration(LasPreTrainedModel, GenerationMixin):
         use_cache: bool | None = None,
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
+        decoder_attention_mask: torch.Tensor | None = None,
         num_items_in_batch: torch.Tensor | int | None = None,
         **kwargs: Any,
     ) -> Seq2SeqLMOutput:
@@ -235,13 +249,14 @@ class LasForConditionalGeneration(LasPreTrainedModel, GenerationMixin):
         if labels is not None:
             check_labels(labels, self.config.vocab_size)
             if decoder_input_ids is None:
-                decoder_input_ids = shift_right(labels, self.config.pad_token_id, self.config.decoder_start_token_id)
+                decoder_input_ids = shift_right(labels, self.config.blank_id, self.config.decoder_start_token_id)
             use_cache = False if use_cache is None else use_cache
         if encoder_outputs is None:
             encoder_outputs = self.model.listen(
                 input_features, attention_mask, output_hidden_states=output_hidden_states
             )
         outputs = self.model(
+            attention_mask=attention_mask,
             decoder_input_ids=decoder_input_ids,
             encoder_outputs=encoder_outputs,
             past_key_values=past_key_values,
@@ -290,9 +305,10 @@ class LasForConditionalGeneration(LasPreTrainedModel, GenerationMixin):
         rate = kwargs.get("max_tokens_per_second", getattr(config, "max_tokens_per_second", default))
         if rate is not None:
             limits = token_limits(features, mask, encoder_outputs, self.config, rate)
-            end = self.config.eos_token_id if config.eos_token_id is None else config.eos_token_id
-            own = EndByLength(limits, end)
-            kwargs["logits_processor"] = LogitsProcessorList([*(kwargs.get("logits_processor") or []), own])
+            end = first_end(kwargs.get("eos_token_id"), config.eos_token_id, self.config.eos_token_id)
+            if end is not None and 0 <= end < self.config.vocab_size:  # without an end only max_length can hold
+                own = EndByLength(limits, end)
+                kwargs["logits_processor"] = LogitsProcessorList([*(kwargs.get("logits_processor") or []), own])
         return super().generate(inputs, *args, **kwargs)  # type: ignore[misc]
 
     @torch.no_grad()
@@ -311,7 +327,7 @@ class LasForConditionalGeneration(LasPreTrainedModel, GenerationMixin):
         """
         if labels is None:
             labels = self.generate(input_features, attention_mask=attention_mask)[:, 1:]
-        inputs = shift_right(labels, self.config.pad_token_id, self.config.decoder_start_token_id)
+        inputs = shift_right(labels, self.config.blank_id, self.config.decoder_start_token_id)
         outputs = self(input_features, attention_mask, inputs, output_attentions=True, use_cache=False)
         return {"speller": outputs.cross_attentions[0]}
 

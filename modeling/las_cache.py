@@ -1,6 +1,6 @@
 """The state of a speller between steps, as a transformers `Cache`."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 from transformers import Cache
@@ -8,7 +8,8 @@ from transformers import Cache
 from .attention import Memory
 
 
-class SpellerState(NamedTuple):
+@dataclass
+class SpellerState:
     """Everything that follows a hypothesis from step to step; every tensor has the batch first.
 
     Shapes: `hidden` and `cell`, per layer `(batch, speller_hidden_size)`; `context` `(batch, memory_size)`;

@@ -44,17 +44,27 @@ def token_limits(
     return (seconds * rate).ceil().long().clamp(min=MIN_LIMIT)
 
 
+def first_end(*candidates: int | list[int] | None) -> int | None:
+    """The first id of the first candidate that names any: what the caller said, else the configs."""
+    for candidate in candidates:
+        if isinstance(candidate, torch.Tensor):
+            candidate = candidate.flatten().tolist()
+        if candidate is not None:
+            return candidate if isinstance(candidate, int) else candidate[0]
+    return None
+
+
 class EndByLength(LogitsProcessor):
     """Leaves only `<eos>` once a row has as many tokens as its clip allows.
 
     Args:
         limits: `(clips,)`, most tokens per clip, the start token not counted.
-        eos_token_id: The end; of several the first is taken.
+        eos_token_id: The end that is left.
     """
 
-    def __init__(self, limits: torch.Tensor, eos_token_id: int | list[int]) -> None:
+    def __init__(self, limits: torch.Tensor, eos_token_id: int) -> None:
         self.limits = limits
-        self.eos = eos_token_id if isinstance(eos_token_id, int) else eos_token_id[0]
+        self.eos = eos_token_id
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
         """Scores `(clips * beams, vocabulary)` after tokens `(clips * beams, length)`."""

@@ -58,9 +58,10 @@ def las_loss(
 
 def ctc_loss(logits: torch.Tensor, mask: torch.Tensor, labels: torch.Tensor, config: LasConfig) -> torch.Tensor:
     """Sum over clips of the CTC loss (Graves et al. 2006) of the labels without `<eos>`; the blank is pad."""
-    real = (labels != IGNORED_LABEL) & (labels != config.eos_token_id)
-    targets = labels.masked_fill(~real, config.pad_token_id)
+    ends = torch.tensor(config.end_ids, dtype=labels.dtype, device=labels.device)
+    real = (labels != IGNORED_LABEL) & ~torch.isin(labels, ends)
+    targets = labels.masked_fill(~real, config.blank_id)
     lengths, frames = real.sum(-1), mask.sum(-1)
-    check_ctc_targets(targets, lengths, frames, config.pad_token_id)
+    check_ctc_targets(targets, lengths, frames, config.blank_id)
     log_probs = logits.float().log_softmax(dim=-1).transpose(0, 1)  # (ctc frames, batch, vocabulary)
-    return nn.functional.ctc_loss(log_probs, targets, frames, lengths, blank=config.pad_token_id, reduction="sum")
+    return nn.functional.ctc_loss(log_probs, targets, frames, lengths, blank=config.blank_id, reduction="sum")

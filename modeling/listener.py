@@ -22,7 +22,7 @@ class ListenerOutput(ModelOutput):
     """What the listener heard.
 
     Shapes: `last_hidden_state` `(batch, listener frames, memory_size)`, zeros on padding; `mask` `(batch, listener
-    frames)` boolean, True on real states; `hidden_states`, one per layer with the masked features first;
+    frames)` boolean, True on real states; `hidden_states`, one per layer;
     `ctc_states` `(batch, ctc frames, memory_size)` with `ctc_mask`, the layer under the CTC head.
     """
 
@@ -31,6 +31,26 @@ class ListenerOutput(ModelOutput):
     hidden_states: tuple[torch.Tensor, ...] | None = None
     ctc_states: torch.Tensor | None = None
     ctc_mask: torch.Tensor | None = None
+
+
+def as_listened(
+    outputs: "ListenerOutput | ModelOutput | tuple", attention_mask: torch.Tensor | None, reduction: int
+) -> ListenerOutput:
+    """What stands for `encoder_outputs` elsewhere in transformers, a tuple or an output without a mask, as ours.
+
+    Args:
+        outputs: Its first entry is `(batch, listener frames, memory_size)`.
+        attention_mask: `(batch, frames)` of the features; default: all states are real.
+        reduction: Frames per listener state.
+    """
+    if isinstance(outputs, ListenerOutput):
+        return outputs
+    states = outputs[0]
+    if attention_mask is None:
+        mask = torch.ones(states.shape[:2], dtype=torch.bool, device=states.device)
+    else:
+        mask = attention_mask.bool()[:, ::reduction]
+    return ListenerOutput(last_hidden_state=states, mask=mask)
 
 
 def reverse_within_length(states: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
@@ -123,7 +143,7 @@ class Listener(nn.Module):
             mask = attention_mask.to(input_features.device).bool()
         states = input_features.to(next(self.parameters()).dtype)
         states = states.masked_fill(~mask[..., None], 0.0)
-        collected = [states]
+        collected: list[torch.Tensor] = []
         ctc_states, ctc_mask = None, None
         for i, (layer, reduction) in enumerate(zip(self.layers, self.config.listener_time_reductions, strict=True)):
             states, mask = stack_frames(states, mask, reduction)

@@ -8,7 +8,6 @@ Notable here:
 """
 
 from collections.abc import Callable
-from typing import cast
 
 import torch
 from torch import nn
@@ -25,6 +24,13 @@ def lstm_cell(gates: torch.Tensor, cell: torch.Tensor) -> tuple[torch.Tensor, to
     return o.sigmoid() * cell.tanh(), cell
 
 
+class SpellerCell(nn.LSTMCell):
+    """One layer's weights; a call hands them out, so that hooks which load weights (offloading) see the use."""
+
+    def forward(self) -> tuple[torch.Tensor, torch.Tensor]:  # type: ignore[override]
+        return torch.cat([self.weight_ih, self.weight_hh], dim=1), self.bias_ih + self.bias_hh
+
+
 class Speller(nn.Module):
     """The decoder of Chan et al. 2015 (arXiv:1508.01211), section 3.2: AttendAndSpell without the output layer."""
 
@@ -34,7 +40,7 @@ class Speller(nn.Module):
         self.embed_tokens = nn.Embedding(config.vocab_size, config.speller_embedding_size, config.pad_token_id)
         sizes = [config.speller_embedding_size + config.memory_size]
         sizes += [config.speller_hidden_size] * (config.speller_layers - 1)
-        self.cells = nn.ModuleList(nn.LSTMCell(size, config.speller_hidden_size) for size in sizes)
+        self.cells = nn.ModuleList(SpellerCell(size, config.speller_hidden_size) for size in sizes)
         self.attention = ATTENTIONS[config.attention_kind](config)
         self.dropout = nn.Dropout(config.speller_dropout)
 
@@ -48,9 +54,8 @@ class Speller(nn.Module):
 
     def _gate_weights(self) -> tuple[torch.Tensor, list[torch.Tensor], list[torch.Tensor]]:
         """The embedding's columns of the first layer; per layer the matrix over [input, own hidden], and the bias."""
-        cells, size = cast(list[nn.LSTMCell], list(self.cells)), self.config.speller_embedding_size
-        stacked = [torch.cat([cell.weight_ih, cell.weight_hh], dim=1) for cell in cells]
-        biases = [cell.bias_ih + cell.bias_hh for cell in cells]
+        size = self.config.speller_embedding_size
+        stacked, biases = (list(each) for each in zip(*(cell() for cell in self.cells), strict=True))
         return stacked[0][:, :size], [stacked[0][:, size:], *stacked[1:]], biases
 
     def forward(

@@ -201,6 +201,43 @@ def test_dropout_and_spec_augment_act_in_training_only():
     assert not torch.equal(model(features, mask, labels=LABELS).logits, first)
 
 
+def test_hidden_states_can_be_asked_for_in_the_config():
+    model = tiny_las(output_hidden_states=True)
+    features, mask = clips([20, 16, 8])
+    output = model(features, mask, labels=LABELS)
+    assert len(output.encoder_hidden_states) == 2
+    assert [states.shape[-1] for states in output.decoder_hidden_states] == [7, 12, 12]
+    torch.testing.assert_close(output.encoder_hidden_states[-1], output.encoder_last_hidden_state)
+
+
+def test_listener_states_may_come_as_a_tuple():
+    model = tiny_las()
+    features, mask = clips([20, 16, 8])
+    expected = model(features, mask, labels=LABELS)
+    states = (expected.encoder_last_hidden_state,)
+    again = model(encoder_outputs=states, attention_mask=mask, decoder_input_ids=torch.tensor([[1, 4]] * 3))
+    torch.testing.assert_close(again.logits[0], expected.logits[0, :2])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_weights_that_are_loaded_when_they_are_used_give_the_same_logits(kind):
+    from accelerate import cpu_offload
+
+    model = tiny_las(attention_kind=kind)
+    features, mask = clips([20, 16, 8])
+    expected = model(features, mask, labels=LABELS).logits
+    offloaded = cpu_offload(model, execution_device=torch.device("cpu"))
+    torch.testing.assert_close(offloaded(features, mask, labels=LABELS).logits, expected)
+
+
+def test_several_ends_are_all_left_out_of_ctc_targets():
+    one, two = tiny_las(ctc_weight=1.0), tiny_las(ctc_weight=1.0)
+    two.config.eos_token_id = [2, 8]
+    features, mask = clips([40])
+    loss = one(features, mask, labels=torch.tensor([[4, 5, 2]])).loss
+    torch.testing.assert_close(two(features, mask, labels=torch.tensor([[4, 5, 8]])).loss, loss)
+
+
 @pytest.mark.parametrize(
     ("features", "mask", "labels", "message"),
     [

@@ -202,6 +202,33 @@ def test_decoding_is_re_entrant():
     torch.testing.assert_close(torch.cat([start.logits, rest.logits], 1), alone, atol=1e-5, rtol=1e-5)
 
 
+def test_a_callers_own_end_is_the_one_that_the_limit_leaves():
+    model = never_ending()
+    model.lm_head.bias.data[5] = -1e4
+    features, _ = clips([50])
+    for beams in (1, 2):
+        assert text_of(model.generate(features, eos_token_id=5, num_beams=beams)[0])[16] == 5
+    assert model.generate(features, eos_token_id=-1, num_beams=1, max_length=40).shape[1] == 40
+
+
+def test_generation_goes_on_from_a_cache_as_if_it_had_not_stopped():
+    for seed in range(3):
+        model = never_ending(seed=seed)
+        features, mask = clips([60])
+        options = {"attention_mask": mask, "num_beams": 1, "return_dict_in_generate": True, "output_scores": True}
+        whole = model.generate(features, max_new_tokens=9, **options)
+        first = model.generate(features, max_new_tokens=4, **options)
+        rest = model.generate(
+            features,
+            decoder_input_ids=first.sequences,
+            past_key_values=first.past_key_values,
+            max_new_tokens=5,
+            **options,
+        )
+        assert rest.sequences.tolist() == whole.sequences.tolist()
+        torch.testing.assert_close(rest.scores[-1], whole.scores[-1], atol=1e-5, rtol=1e-5)
+
+
 def test_assisted_decoding_is_refused_in_words():
     model = tiny_las()
     with pytest.raises(ValueError, match="assisted generation is not supported with stateful models"):

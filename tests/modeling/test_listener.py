@@ -7,7 +7,7 @@ import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from aural.modeling.listener import BidirectionalLSTM, Listener, reverse_within_length, stack_frames
-from tests.tiny import MELS, clips, tiny_config
+from tests.tiny import clips, tiny_config
 
 
 def packed_twin(ours: BidirectionalLSTM, input_size: int, hidden_size: int) -> torch.nn.LSTM:
@@ -82,7 +82,7 @@ def test_hidden_states_show_every_layer_of_the_pyramid():
     listener = Listener(tiny_config(listener_time_reductions=[1, 2, 2]))
     features, mask = clips([10])
     shapes = [tuple(states.shape) for states in listener(features, mask, output_hidden_states=True).hidden_states]
-    assert shapes == [(1, 10, MELS), (1, 10, 16), (1, 5, 16), (1, 3, 16)]
+    assert shapes == [(1, 10, 16), (1, 5, 16), (1, 3, 16)]
 
 
 def test_ctc_states_come_from_the_layer_under_the_ctc_head():
