@@ -23,21 +23,22 @@ def demo(tmp_path_factory):
 def test_the_folder_holds_model_report_and_picture(demo):
     out, report, _ = demo
     assert {path.name for path in out.iterdir()} == {"model", "report.json", "alignment.png"}
-    assert json.loads((out / "report.json").read_text()) == json.loads(json.dumps(report))
+    assert json.loads((out / "report.json").read_text()) == {"format": 1, **json.loads(json.dumps(report))}
+    for name in ("report.json", "alignment.png"):
+        assert (out / "model" / name).read_bytes() == (out / name).read_bytes()
     assert (out / "alignment.png").read_bytes().startswith(b"\x89PNG")
     assert not [path for path in out.parent.iterdir() if path != out]  # no scratch is left
 
 
 def test_the_report_counts_and_gives_intervals(demo):
     _, report, text = demo
-    for part, utterances in (("held_out_strings", 4), ("whole_prompts", 2)):
-        scores = report[part]
+    for scores, utterances in zip(report["results"], (4, 2), strict=True):
         assert scores["utterances"] == utterances
         low, high = scores["wer_interval"]
         assert low <= scores["wer"] <= high
         pairs = scores["transcripts"]
         assert sum(len(pair["spoken"].split()) for pair in pairs) == scores["words"]
-    assert report["training"]["seed"] == 3
+    assert report["seed"] == 3
     assert "One voice" in text
     assert "new arrangements of recordings" in text
 
@@ -47,7 +48,7 @@ def test_the_saved_model_transcribes_as_the_report_says(demo):
     prompts = load_clips("prompt")[:2]
     model, processor = load_recognizer(out / "model")
     written = [result.text for result in transcribe([clip.audio for clip in prompts], model, processor, batch_size=2)]
-    assert written == [pair["written"] for pair in report["whole_prompts"]["transcripts"]]
+    assert written == [pair["written"] for pair in report["results"][1]["transcripts"]]
 
 
 def test_a_seed_repeats_the_run_bit_by_bit_and_replaces_an_earlier_demo(demo, tmp_path):
@@ -59,7 +60,7 @@ def test_a_seed_repeats_the_run_bit_by_bit_and_replaces_an_earlier_demo(demo, tm
     first_weights, second_weights = (load_file(path / "model" / "model.safetensors") for path in (out, again))
     assert first_weights.keys() == second_weights.keys()
     assert all(torch.equal(first_weights[name], second_weights[name]) for name in first_weights)
-    for part in ("held_out_strings", "whole_prompts", "example"):
+    for part in ("results", "example"):
         assert second[part] == report[part]
 
 

@@ -5,15 +5,11 @@ and what it does not is said in the report: held-out strings are new arrangement
 the whole prompts, which it does not know, are far beyond a vocabulary of 170 words.
 """
 
-import json
-import os
-import platform
 import shutil
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -33,11 +29,12 @@ from .training.collator import SpeechCollator
 from .training.compose import STRINGS, ComposedStrings
 from .training.metrics import score_texts
 from .training.progress import RichProgress
+from .training.reports import REPORT_NAME, machine_facts, write_report
 from .training.trainer import AuralTrainer
 from .transcription import transcribe
-from .version import __version__
 
 WORDS = ("digit", "letter", "phonetic")
+PICTURE = "alignment.png"
 TEST_SEED = 20_000  # added to the run's seed: strings that no other part of the run composes
 ABOUT = (
     "One voice. Held-out strings are new arrangements of recordings the model was trained on; "
@@ -163,7 +160,7 @@ def measure(
         predictions += [result.text for result in transcribe(batch, model, processor, batch_size=size)]
     references = [text for _, text in clips]
     pairs = [{"spoken": spoken, "written": written} for spoken, written in zip(references, predictions, strict=True)]
-    return {**score_texts(references, predictions), "transcripts": pairs[:20]}
+    return {**score_texts(references, predictions), "transcripts": pairs}
 
 
 def draw_alignment(
@@ -218,15 +215,12 @@ def run_demo(out: Path, plan: DemoPlan, seed: int = 0, console: Console | None =
         trained = time.perf_counter()
         test = ComposedStrings(words, processor, plan.strings, seed + TEST_SEED, STRINGS, held_out=True)
         report = {
-            "about": ABOUT,
-            **_results(model.eval(), processor, test, plan, folder / "alignment.png", console),
-            "training": _training_facts(model, plan, seed, len(words)),
+            **_facts(words, plan, model, seed),
+            **_results(model.eval(), processor, test, plan, folder / PICTURE, console),
             "seconds": {"training": trained - started, "total": time.perf_counter() - started},
-            "machine": _machine_facts(),
+            "machine": machine_facts(),
         }
-        model.save_pretrained(folder / "model")
-        processor.save_pretrained(folder / "model")
-        (folder / "report.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        _save(folder, model, processor, report)
         _replace(folder, out)
     console.print(_closing(report, out))
     return report
@@ -244,15 +238,36 @@ def _results(
     strings = [test.compose(i) for i in range(len(test))]
     prompts = [(clip.audio, clip.text) for clip in load_clips("prompt")][: plan.prompts]
     return {
-        "held_out_strings": measure(model, processor, strings, "held-out strings", console),
-        "whole_prompts": measure(model, processor, prompts, "whole prompts", console),
+        "results": [
+            {
+                "dataset": "composed strings",
+                "split": "held out",
+                "about": "New arrangements, two to six words each, of recordings the model was trained on.",
+                **measure(model, processor, strings, "held-out strings", console),
+            },
+            {
+                "dataset": "whole prompts",
+                "split": "kept out",
+                "about": "Recordings, and mostly words, that the model never met; the same voice.",
+                **measure(model, processor, prompts, "whole prompts", console),
+            },
+        ],
         "example": draw_alignment(model, processor, *strings[0], picture),
     }
 
 
+def _save(folder: Path, model: LasForConditionalGeneration, processor: AuralProcessor, report: dict[str, Any]) -> None:
+    """Report and picture stand beside the model for whoever looks, and inside it, where its card reads them."""
+    model.save_pretrained(folder / "model")
+    processor.save_pretrained(folder / "model")
+    for place in (folder, folder / "model"):
+        write_report(place, report)
+    shutil.copyfile(folder / PICTURE, folder / "model" / PICTURE)
+
+
 def _refuse_foreign(out: Path) -> None:
     if out.is_dir():
-        foreign = sorted({entry.name for entry in out.iterdir()} - {"model", "report.json", "alignment.png"})
+        foreign = sorted({entry.name for entry in out.iterdir()} - {"model", REPORT_NAME, PICTURE})
         if foreign:
             raise FileExistsError(f"{out} holds {foreign[0]}, which is no part of a demo; choose another --out")
     elif out.exists():
@@ -268,63 +283,57 @@ def _replace(folder: Path, out: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _training_facts(model: LasForConditionalGeneration, plan: DemoPlan, seed: int, words: int) -> dict[str, Any]:
+def _facts(words: Sequence[Clip], plan: DemoPlan, model: LasForConditionalGeneration, seed: int) -> dict[str, Any]:
+    """What was trained, on what, and how."""
     return {
-        "data": "composed from the recordings in aural/clips (CC-BY-SA-3.0, see ATTRIBUTION.md there)",
-        "recordings": words,
-        "updates": plan.updates,
-        "strings_per_update": plan.batch_size,
-        "learning_rate": plan.learning_rate,
-        "parameters": model.num_parameters(),
+        "title": "Listen-Attend-Spell on spoken strings",
+        "about": ABOUT,
+        "language": "en",
+        "license": "cc-by-sa-3.0",  # of the recordings
+        "base_model": None,
+        "data": [
+            {
+                "name": "Asterisk core sounds, English: digits, letters and code words",
+                "license": "CC-BY-SA-3.0",
+                "hours": round(_seconds(words) / 3600, 4),
+                "source": "recorded by Allison Smith; shipped in aural, composed into strings as training goes on",
+            }
+        ],
+        "recipe": {**asdict(plan), "recordings": len(words), "parameters": model.num_parameters()},
         "seed": seed,
+        "limits": [
+            "One voice, recorded in a studio: other voices and rooms were never heard.",
+            f"{len(words)} spoken words; held-out strings arrange recordings that training has used.",
+            "Whole prompts show what it does with words it does not know: it fails on most.",
+        ],
     }
 
 
-def _machine_facts() -> dict[str, Any]:
-    return {
-        "processor": platform.machine(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "device": "cuda" if torch.cuda.is_available() else "cpu",
-        "peak_memory_gb": _peak_memory(),
-        "versions": {"aural": __version__, "torch": torch.__version__, "transformers": transformers.__version__},
-    }
-
-
-def _peak_memory() -> float | None:
-    """GiB of memory this process held at most; None on Windows, which does not tell."""
-    if sys.platform == "win32":
-        return None
-    import resource
-
-    return round(
-        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20), 2
-    )
+def _seconds(clips: Sequence[Clip]) -> float:
+    return sum(len(clip.audio) / clip.sampling_rate for clip in clips)
 
 
 def _opening(words: Sequence[Clip], plan: DemoPlan, model: LasForConditionalGeneration) -> str:
-    seconds = sum(len(clip.audio) / clip.sampling_rate for clip in words)
     return (
         f"Listen-Attend-Spell, {model.num_parameters() / 1e6:.1f} M parameters, {plan.updates} updates on strings "
-        f"composed from {len(words)} recorded words ({seconds:.0f} s of one voice)."
+        f"composed from {len(words)} recorded words ({_seconds(words):.0f} s of one voice)."
     )
 
 
 def _closing(report: dict[str, Any], out: Path) -> str:
     lines = []
-    for key, name in (("held_out_strings", "held-out strings"), ("whole_prompts", "whole prompts (new words)")):
-        scores = report[key]
+    for scores in report["results"]:
         low, high = scores["wer_interval"]
         lines.append(
-            f"{scores['utterances']} {name}: WER {scores['wer']:.1%} (95% interval {low:.1%} to {high:.1%}), "
-            f"CER {scores['cer']:.1%}"
+            f"{scores['dataset']}, {scores['split']}: WER {scores['wer']:.1%} (95% interval {low:.1%} to {high:.1%}), "
+            f"CER {scores['cer']:.1%}, {scores['utterances']} utterances"
         )
     example = report["example"]
     lines += [
         report["about"],
         f"spoken:  {example['spoken']}",
         f"written: {example['written']}",
-        f"{out}/alignment.png shows where it listened; {out}/model loads with from_pretrained; {out}/report.json",
+        f"{out}/{PICTURE} shows where it listened; {out}/model loads with from_pretrained; {out}/{REPORT_NAME}",
         f"Took {report['seconds']['total']:.0f} s, at most {report['machine']['peak_memory_gb']} GB of memory.",
     ]
     return "\n".join(lines)
