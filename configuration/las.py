@@ -6,12 +6,15 @@ from typing import Any
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
+from .travel import TravelsWithCode
+
 ATTENTION_KINDS = ("dot", "location", "none")
+AURAL_FORMAT = 1  # of saved folders; raised when an older aural could not read a newer folder rightly
 CTC_MAX_REDUCTION = 4  # frames per CTC state: beyond it, text has more characters than the layer has states
 
 
 @strict
-class LasConfig(PreTrainedConfig):
+class LasConfig(TravelsWithCode, PreTrainedConfig):
     r"""Configuration of [Listen, Attend and Spell](https://arxiv.org/abs/1508.01211) (Chan et al. 2015).
 
     The defaults are the paper's layout: a BLSTM and three pyramid layers (8 frames per listener state), two speller
@@ -46,6 +49,7 @@ class LasConfig(PreTrainedConfig):
         pad_token_id, bos_token_id, eos_token_id, unk_token_id (`int`): 0, 1, 2, 3 in every vocabulary of aural;
             pad is also the CTC blank.
         initializer_range (`float`): Standard deviation of linear and embedding weights.
+        aural_format (`int`): Format of the saved folder; one newer than this aural knows is refused.
 
     Raises:
         ValueError: A value is impossible; the message names the field, its value and what is allowed.
@@ -100,6 +104,7 @@ class LasConfig(PreTrainedConfig):
     use_cache: bool = True
     tie_word_embeddings: bool = False
     initializer_range: float | int = 0.06
+    aural_format: int = AURAL_FORMAT
 
     def __post_init__(self, **kwargs: Any) -> None:
         self.listener_time_reductions = list(self.listener_time_reductions)
@@ -147,6 +152,14 @@ class LasConfig(PreTrainedConfig):
             return self.ctc_layer
         allowed = [i for i in range(self.listener_layers) if self.reduction_at(i) <= CTC_MAX_REDUCTION]
         return allowed[-1] if allowed else 0
+
+    def validate_format(self) -> None:
+        """The folder is not from the future."""
+        if not 1 <= self.aural_format <= AURAL_FORMAT:
+            raise ValueError(
+                f"aural_format={self.aural_format}: this aural reads 1 to {AURAL_FORMAT}; "
+                "the model was saved by a newer aural, so upgrade aural to load it"
+            )
 
     def validate_sizes(self) -> None:
         """Sizes and counts are at least 1."""

@@ -15,6 +15,7 @@ from transformers import GenerationMixin, PreTrainedModel
 from transformers import initialization as init
 from transformers.generation import LogitsProcessorList
 from transformers.modeling_outputs import Seq2SeqLMOutput, Seq2SeqModelOutput
+from transformers.models.auto.modeling_auto import MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES
 from transformers.utils import can_return_tuple
 
 from ..configuration.las import LasConfig
@@ -331,5 +332,9 @@ class LasForConditionalGeneration(LasPreTrainedModel, GenerationMixin):
         outputs = self(input_features, attention_mask, inputs, output_attentions=True, use_cache=False)
         return {"speller": outputs.cross_attentions[0]}
 
+
+# The speech pipeline tells seq2seq from CTC by the class names in this table, which `AutoModel….register` does not
+# write to: the model enters itself, from the package or from a copy in a Hub folder.
+MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES[LasConfig.model_type] = LasForConditionalGeneration.__name__
 
 __all__ = ["LasForConditionalGeneration", "LasModel", "LasPreTrainedModel"]

@@ -13,6 +13,7 @@ import torch
 from transformers import BatchFeature, SequenceFeatureExtractor
 from transformers.utils import PaddingStrategy, TensorType, logging
 
+from ..configuration.travel import TravelsWithCode
 from .log_mel import LogMelOptions, log_mel
 
 logger = logging.get_logger(__name__)
@@ -21,7 +22,7 @@ NORMALIZATIONS = ("utterance", "global", None)
 VARIANCE_FLOOR = 1e-5  # added to the variance of each mel: silence becomes 0, speech (variance 2 to 20) stays as it is
 
 
-class LogMelFeatureExtractor(SequenceFeatureExtractor):
+class LogMelFeatureExtractor(TravelsWithCode, SequenceFeatureExtractor):
     """Kaldi-compatible log-mel features for any model of this package.
 
     Mono audio with full scale 1 becomes `input_features (batch, frames, mels)` float32 and

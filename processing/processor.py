@@ -14,10 +14,12 @@ from typing import Any
 from transformers.feature_extraction_utils import BatchFeature
 from transformers.processing_utils import ProcessorMixin
 
+from ..configuration.travel import TravelsWithCode
+
 IGNORED_LABEL = -100  # the loss and `decode` leave it out
 
 
-class AuralProcessor(ProcessorMixin):
+class AuralProcessor(TravelsWithCode, ProcessorMixin):
     """A feature extractor for the sound and a tokenizer for the text, saved and loaded as one.
 
     Args:

@@ -1,26 +1,27 @@
-"""Enters aural's classes where transformers looks them up, so that Auto classes and pipelines find them."""
+"""Enters aural's classes where transformers looks them up, so that Auto classes and pipelines find them.
 
-from transformers import (
-    AutoConfig,
-    AutoFeatureExtractor,
-    AutoModel,
-    AutoModelForSpeechSeq2Seq,
-    AutoProcessor,
-)
-from transformers.models.auto.modeling_auto import MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES
+The tables are the one list of what aural offers: what is registered here is also what travels to the Hub.
+"""
 
+import transformers
+from transformers import AutoConfig, PreTrainedConfig
+
+from .bundle import Bundler
 from .configuration import LasConfig
+from .configuration.travel import TravelsWithCode
 from .modeling import LasForConditionalGeneration, LasModel
-from .processing.features import LogMelFeatureExtractor
-from .processing.processor import AuralProcessor
+from .processing import AuralProcessor, LogMelFeatureExtractor
+
+MODELS: dict[type[PreTrainedConfig], dict[str, type]] = {
+    LasConfig: {"AutoModel": LasModel, "AutoModelForSpeechSeq2Seq": LasForConditionalGeneration},
+}
+OTHERS: dict[str, type] = {"AutoFeatureExtractor": LogMelFeatureExtractor, "AutoProcessor": AuralProcessor}
 
 
 def register() -> None:
-    """Register every model type; doing it again changes nothing."""
-    AutoConfig.register("las", LasConfig, exist_ok=True)
-    AutoModel.register(LasConfig, LasModel, exist_ok=True)
-    AutoModelForSpeechSeq2Seq.register(LasConfig, LasForConditionalGeneration, exist_ok=True)
-    AutoFeatureExtractor.register(LasConfig, LogMelFeatureExtractor, exist_ok=True)
-    AutoProcessor.register(LasConfig, AuralProcessor, exist_ok=True)
-    # The speech pipeline tells seq2seq from CTC by class names in this table, which `register` does not write to.
-    MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES["las"] = "LasForConditionalGeneration"
+    """Register every model type and hand in the code writer; doing it again changes nothing."""
+    for config, models in MODELS.items():
+        AutoConfig.register(config.model_type, config, exist_ok=True)
+        for name, registered in {**models, **OTHERS}.items():
+            getattr(transformers, name).register(config, registered, exist_ok=True)
+    TravelsWithCode.code_writer = Bundler(MODELS, OTHERS)
