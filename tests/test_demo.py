@@ -26,6 +26,7 @@ def test_the_folder_holds_model_report_and_picture(demo):
     assert json.loads((out / "report.json").read_text()) == {"format": 1, **json.loads(json.dumps(report))}
     for name in ("report.json", "alignment.png"):
         assert (out / "model" / name).read_bytes() == (out / name).read_bytes()
+    assert "One voice" in (out / "model" / "README.md").read_text()
     assert (out / "alignment.png").read_bytes().startswith(b"\x89PNG")
     assert not [path for path in out.parent.iterdir() if path != out]  # no scratch is left
 

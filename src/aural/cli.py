@@ -59,6 +59,7 @@ def demo(
 
     if long and tiny:
         raise typer.BadParameter("--long and --tiny exclude each other")
+    _without_bars_of_libraries()
     plan = PLANS["long" if long else "tiny" if tiny else "standard"]
     run_demo(out, plan, seed=seed, console=Console())
 
@@ -75,6 +76,7 @@ def transcribe(
     from .transcription import load_recognizer
     from .transcription import transcribe as transcribe_audio
 
+    _without_bars_of_libraries()
     loaded, processor = load_recognizer(model)
     options: dict[str, Any] = {} if beams is None else {"num_beams": beams}
     for start in range(0, len(files), batch_size):  # printed as it comes: a long list shows its progress
@@ -85,6 +87,19 @@ def transcribe(
                 print(json.dumps(line, ensure_ascii=False), flush=True)
             else:
                 print(f"{result.source}: {result.text}" if len(files) > 1 else result.text, flush=True)
+
+
+@app.command(epilog="Example: `aural card demo/model` · `aural card demo/model --id user/las-digits`")
+def card(
+    folder: Annotated[Path, typer.Argument(help="Model folder that holds report.json.", show_default=False)],
+    repo_id: Annotated[
+        str | None, typer.Option("--id", help="Hub id for the card's code; default: the folder's name.")
+    ] = None,
+) -> None:
+    """Write the model card, FOLDER/README.md, from the run's report there, and check it."""
+    from .model_cards.card import write_card
+
+    print(write_card(folder, repo_id))
 
 
 @corpora_app.command(
@@ -100,6 +115,13 @@ def prompts_en(
     from .training.corpora import make_prompts_en
 
     print(make_prompts_en(out, packages))
+
+
+def _without_bars_of_libraries() -> None:
+    """Loading weights takes a moment; a bar for it would only stand between the results."""
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
 
 
 def main() -> None:

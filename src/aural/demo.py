@@ -21,6 +21,7 @@ from rich.progress import track
 from transformers import Seq2SeqTrainingArguments, set_seed
 
 from .configuration import LasConfig
+from .model_cards.card import write_card
 from .modeling import LasForConditionalGeneration
 from .processing import AuralProcessor, LogMelFeatureExtractor, train_tokenizer
 from .processing.plots import plot_alignment, save_figure
@@ -257,12 +258,13 @@ def _results(
 
 
 def _save(folder: Path, model: LasForConditionalGeneration, processor: AuralProcessor, report: dict[str, Any]) -> None:
-    """Report and picture stand beside the model for whoever looks, and inside it, where its card reads them."""
+    """Report and picture stand beside the model for whoever looks, and inside it with its card, ready to publish."""
     model.save_pretrained(folder / "model")
     processor.save_pretrained(folder / "model")
     for place in (folder, folder / "model"):
         write_report(place, report)
     shutil.copyfile(folder / PICTURE, folder / "model" / PICTURE)
+    write_card(folder / "model")
 
 
 def _refuse_foreign(out: Path) -> None:

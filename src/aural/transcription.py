@@ -49,7 +49,7 @@ def load_recognizer(folder: str | Path, device: str | torch.device = "cpu") -> t
     if path.is_dir() and not (path / "config.json").is_file():
         raise FileNotFoundError(f"{folder} is not a model folder: it has no config.json")
     try:
-        model = AutoModelForSpeechSeq2Seq.from_pretrained(folder, dtype=torch.float32)
+        model = AutoModelForSpeechSeq2Seq.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
         processor = AutoProcessor.from_pretrained(folder)
     except OSError as error:
         raise OSError(f"cannot load a model from {folder}: {_first_line(error)}") from error

@@ -1,0 +1,71 @@
+"""README is true: its Python runs as it stands, and every number in it is in a report file."""
+
+import contextlib
+import io
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+
+
+def run(code: str) -> str:
+    """What the code prints."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        exec(compile(code, "README.md", "exec"), {"__name__": "readme"})
+    return out.getvalue()
+
+
+def test_the_first_lines_run_as_they_stand_and_print_what_they_say(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert len(BLOCKS[0].strip().splitlines()) <= 11  # ten lines and an empty one
+    printed = run(BLOCKS[0]).splitlines()
+    assert printed[0] == "tango"
+    assert printed[1].startswith("september (10, ")
+
+
+def test_the_training_lines_run_on_an_audiofolder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for split in ("train", "dev"):
+        folder = tmp_path / "data" / "prompts-en" / split
+        folder.mkdir(parents=True)
+        rows = ["file_name,text"]
+        for i, text in enumerate(("one two", "three")):
+            soundfile.write(folder / f"{i}.flac", np.random.default_rng(i).normal(0, 0.1, 16000), 16000)
+            rows.append(f"{i}.flac,{text}")
+        (folder / "metadata.csv").write_text("\n".join(rows) + "\n")
+    code = BLOCKS[1].replace('"runs/prompts",', '"runs/prompts", max_steps=2, report_to="none", disable_tqdm=True,')
+    run(code)
+    assert json.loads((tmp_path / "runs/prompts/checkpoint-2/trainer_state.json").read_text())["global_step"] == 2
+
+
+def test_every_error_rate_is_in_the_report():
+    report = json.loads((ROOT / "model_cards" / "las-demo" / "report.json").read_text())
+    for result in report["results"]:
+        low, high = result["wer_interval"]
+        row = (
+            f"| {result['dataset']}, {result['split']} | {result['wer']:.1%} | {low:.1%} to {high:.1%} "
+            f"| {result['cer']:.1%} | {result['utterances']} |"
+        )
+        assert row in README
+    rows = re.findall(r"^\|[^|]*\|[^|]*%.*\|$", README, flags=re.MULTILINE)
+    assert len(rows) == len(report["results"])
+
+
+def test_every_speed_ratio_is_in_the_kept_bench():
+    kept = json.loads((ROOT / "model_cards" / "bench.json").read_text())["rows"]
+    ratios = [float(ratio) for ratio in re.findall(r"\| (\d+\.\d)x \|", README)]
+    assert ratios == [pytest.approx(round(row["ratio"], 1)) for row in kept]
+    assert all(row["ratio"] >= row["bar"] for row in kept if row["bar"])
+
+
+def test_every_linked_file_exists():
+    for target in re.findall(r"\]\((?!https?://)([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
