@@ -39,7 +39,9 @@ def test_version_and_module_agree():
     assert output.stdout.strip() == "aural 0.1.0"
 
 
-@pytest.mark.parametrize("verb", [[], ["demo"], ["transcribe"], ["card"], ["corpora"], ["corpora", "prompts-en"]])
+@pytest.mark.parametrize(
+    "verb", [[], ["demo"], ["transcribe"], ["card"], ["publish"], ["corpora"], ["corpora", "prompts-en"]]
+)
 def test_every_help_holds_an_example(capsys, monkeypatch, verb):
     code, out, _ = run(capsys, monkeypatch, *verb, "--help")
     assert code == 0

@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from aural import load_audio
+from aural.training.clips import clips_folder
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
@@ -31,6 +34,13 @@ def test_the_first_lines_run_as_they_stand_and_print_what_they_say(monkeypatch):
     assert printed[1].startswith("september (10, ")
 
 
+def test_the_published_model_loads_with_the_lines_that_say_so(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    soundfile.write("seven.wav", load_audio(clips_folder() / "phonetic-t_p.opus"), 16000)
+    code = BLOCKS[1].replace("you/las-strings", str(ROOT / "model_cards" / "las-demo"))
+    assert run(code).strip() == "tango"
+
+
 def test_the_training_lines_run_on_an_audiofolder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for split in ("train", "dev"):
@@ -41,7 +51,7 @@ def test_the_training_lines_run_on_an_audiofolder(tmp_path, monkeypatch):
             soundfile.write(folder / f"{i}.flac", np.random.default_rng(i).normal(0, 0.1, 16000), 16000)
             rows.append(f"{i}.flac,{text}")
         (folder / "metadata.csv").write_text("\n".join(rows) + "\n")
-    code = BLOCKS[1].replace('"runs/prompts",', '"runs/prompts", max_steps=2, report_to="none", disable_tqdm=True,')
+    code = BLOCKS[2].replace('"runs/prompts",', '"runs/prompts", max_steps=2, report_to="none", disable_tqdm=True,')
     run(code)
     assert json.loads((tmp_path / "runs/prompts/checkpoint-2/trainer_state.json").read_text())["global_step"] == 2
 

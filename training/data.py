@@ -142,25 +142,26 @@ def prepare_item(
         processor: an `AuralProcessor`.
         augment_audio: waveform (samples,) and generator to waveform.
         augment_features: features (frames, mels) and generator to features.
-        generator: handed to the augmentations.
+        generator: handed to the augmentations; needed with them.
 
     Returns:
         `input_features` (frames, mels) float32 and `labels`, a list of ids ending in `<eos>`.
 
     Raises:
         OSError: the audio cannot be read.
-        ValueError: the text is not a string.
+        ValueError: the text is not a string, or augmentations have no generator.
     """
     if not isinstance(row["text"], str):
         raise ValueError(f"text is {row['text']!r}, not a string")
     rate = processor.feature_extractor.sampling_rate
     waveform = load_audio(row["audio"], sampling_rate=rate)  # (samples,)
-    generator = generator or np.random.default_rng()
-    if augment_audio is not None:
+    if generator is None and (augment_audio is not None or augment_features is not None):
+        raise ValueError("generator is None: augmentations draw from the generator that they are handed")
+    if augment_audio is not None and generator is not None:
         waveform = augment_audio(waveform, generator)
     item = processor(audio=waveform, text=row["text"], sampling_rate=rate)
     features = np.asarray(item["input_features"][0], dtype=np.float32)  # (frames, mels)
-    if augment_features is not None:
+    if augment_features is not None and generator is not None:
         features = augment_features(features, generator)
     return {"input_features": features, "labels": item["labels"]}
 

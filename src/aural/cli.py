@@ -2,6 +2,8 @@
 
     aural demo
     aural transcribe seven.wav --model demo/model
+    aural card demo/model --id user/las-digits
+    aural publish demo/model user/las-digits
     aural corpora prompts-en data/prompts-en
 
 Anticipated trouble (`ValueError`, `OSError`) is one line on standard error and exit code 2, never a traceback.
@@ -100,6 +102,22 @@ def card(
     from .model_cards.card import write_card
 
     print(write_card(folder, repo_id))
+
+
+@app.command(epilog="Example: `aural publish demo/model user/las-digits --dry-run` · `… --private --revision v2`")
+def publish(
+    folder: Annotated[
+        Path, typer.Argument(help="Model folder with a card (`aural card FOLDER`).", show_default=False)
+    ],
+    repo_id: Annotated[str, typer.Argument(help="NAMESPACE/NAME on the Hub.", show_default=False)],
+    private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
+    revision: Annotated[str | None, typer.Option(help="Branch; default: main.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only check, and show what would go where.")] = False,
+) -> None:
+    """Publish a model folder on the Hub, in one commit."""
+    from .training.publishing import publish_folder
+
+    print(publish_folder(folder, repo_id, private or None, revision, dry_run))
 
 
 @corpora_app.command(

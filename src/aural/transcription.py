@@ -1,6 +1,8 @@
 """From audio files to text in one call: `transcribe`, and what it loads models with."""
 
+import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -49,7 +51,8 @@ def load_recognizer(folder: str | Path, device: str | torch.device = "cpu") -> t
     if path.is_dir() and not (path / "config.json").is_file():
         raise FileNotFoundError(f"{folder} is not a model folder: it has no config.json")
     try:
-        model = AutoModelForSpeechSeq2Seq.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
+        with _no_conversion():
+            model = AutoModelForSpeechSeq2Seq.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
         processor = AutoProcessor.from_pretrained(folder)
     except OSError as error:
         raise OSError(f"cannot load a model from {folder}: {_first_line(error)}") from error
@@ -57,6 +60,21 @@ def load_recognizer(folder: str | Path, device: str | torch.device = "cpu") -> t
         raise ValueError(f"cannot load a model from {folder}: {_first_line(error)}") from error
     _check_fit(model, processor, str(folder))
     return model.to(device).eval(), processor
+
+
+@contextmanager
+def _no_conversion() -> Iterator[None]:
+    """Pickled weights are refused; transformers would else ask a service to convert them, in public and unasked."""
+    name = "DISABLE_SAFETENSORS_CONVERSION"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def _first_line(error: Exception) -> str:

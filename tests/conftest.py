@@ -1,0 +1,6 @@
+"""Tests reach no hub: what they load lies here or on loopback, and a missing file fails at once."""
+
+import os
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
