@@ -1,6 +1,9 @@
 """What `import aural` registers: Auto classes and the speech pipeline."""
 
+import shutil
+
 import pytest
+import soundfile
 import torch
 from transformers import (
     AutoConfig,
@@ -59,3 +62,10 @@ def test_the_speech_pipeline_does_not_cut_a_text_at_256_tokens(tmp_path):
     text = pipeline("automatic-speech-recognition", model=str(tmp_path))(wave(12.0))["text"]
     assert set(text) == {"a"}
     assert len(text) == 360  # 1,198 frames at 30 tokens a second
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="the pipeline reads file names through ffmpeg")
+def test_the_speech_pipeline_transcribes_a_file_where_ffmpeg_is_installed(folder, tmp_path):
+    soundfile.write(tmp_path / "a.wav", wave(1.0), 16000, subtype="FLOAT")
+    recognizer = pipeline("automatic-speech-recognition", model=str(folder))
+    assert recognizer(str(tmp_path / "a.wav"))["text"] == recognizer(wave(1.0))["text"]

@@ -186,3 +186,27 @@ def test_tensorboard_reports_when_chosen(processor, rows, tmp_path):
     pytest.importorskip("tensorboard")
     make_trainer(AuralTrainer, processor, rows, tmp_path, max_steps=1, report_to="tensorboard").train()
     assert list(tmp_path.rglob("events.out*"))
+
+
+def test_accumulating_four_batches_trains_as_one_of_four_times_the_size(processor, rows, tmp_path):
+    weights = []
+    for batch_size, steps in ((4, 1), (1, 4)):
+        trainer = make_trainer(
+            Seq2SeqTrainer,
+            processor,
+            rows,
+            tmp_path / str(steps),
+            max_steps=2,
+            per_device_train_batch_size=batch_size,
+            gradient_accumulation_steps=steps,
+            train_sampling_strategy="sequential",
+            optim="sgd",
+            learning_rate=1.0,
+            lr_scheduler_type="constant",
+            max_grad_norm=0.0,
+        )
+        trainer.model.model.listener.dropout.p = 0.0
+        trainer.train()
+        weights.append(trainer.model.state_dict())
+    for name in weights[0]:
+        torch.testing.assert_close(weights[1][name], weights[0][name], atol=1e-5, rtol=1e-4)

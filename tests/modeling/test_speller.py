@@ -1,0 +1,46 @@
+"""The speller against a plain step-by-step one made of PyTorch's own cells."""
+
+import pytest
+import torch
+
+from tests.tiny import tiny_las
+
+
+@pytest.mark.parametrize("kind", ["dot", "location", "none"])
+def test_speller_is_lstm_cells_that_read_the_context_of_the_step_before(kind):
+    model = tiny_las(attention_kind=kind)
+    speller = model.model.speller
+    torch.manual_seed(0)
+    mask = torch.tensor([[True] * 7, [True] * 4 + [False] * 3])
+    memory = speller.attention.prepare(torch.randn(2, 7, 16), mask)
+    ids = torch.tensor([[1, 4, 7, 5], [1, 6, 6, 2]])
+    cells = [torch.nn.LSTMCell(7 + 16, 12), torch.nn.LSTMCell(12, 12)]
+    for plain, ours in zip(cells, speller.cells, strict=True):
+        plain.load_state_dict(ours.state_dict())
+    states = [(torch.zeros(2, 12), torch.zeros(2, 12)) for _ in cells]
+    context, weights, expected, alignment = torch.zeros(2, 16), speller.attention.initial_weights(memory), [], []
+    for step in range(4):
+        below = torch.cat([speller.embed_tokens(ids[:, step]), context], dim=-1)
+        for i, cell in enumerate(cells):
+            states[i] = cell(below, states[i])
+            below = states[i][0]
+        context, weights = speller.attention(below[:, None], memory, weights)
+        context = context[:, 0]
+        expected.append(torch.cat([below, context], dim=-1))
+        alignment.append(weights)
+    outputs, attention, _, end = speller(ids, memory, speller.initial_state(memory))
+    torch.testing.assert_close(outputs, torch.stack(expected, dim=1), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(attention, torch.cat(alignment, dim=2), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(end.context, context, atol=1e-5, rtol=1e-5)
+    for mine, theirs in zip((end.hidden[-1], end.cell[-1]), states[-1], strict=True):
+        torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-5)
+
+
+def test_running_in_two_parts_gives_what_one_run_gives():
+    speller = tiny_las().model.speller
+    memory = speller.attention.prepare(torch.randn(2, 7, 16), torch.ones(2, 7, dtype=torch.bool))
+    ids = torch.tensor([[1, 4, 7, 5], [1, 6, 6, 2]])
+    whole = speller(ids, memory, speller.initial_state(memory))[0]
+    first, _, _, state = speller(ids[:, :2], memory, speller.initial_state(memory))
+    rest = speller(ids[:, 2:], memory, state)[0]
+    torch.testing.assert_close(torch.cat([first, rest], dim=1), whole, atol=1e-5, rtol=1e-5)
