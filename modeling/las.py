@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import torch
 from torch import nn
-from transformers import GenerationMixin, PreTrainedModel
+from transformers import GenerationConfig, GenerationMixin, PreTrainedModel
 from transformers import initialization as init
 from transformers.generation import LogitsProcessorList
 from transformers.modeling_outputs import Seq2SeqLMOutput, Seq2SeqModelOutput
@@ -20,7 +20,7 @@ from transformers.utils import can_return_tuple
 
 from ..configuration.las import LasConfig
 from .las_cache import LasCache
-from .las_checks import check_features, check_labels
+from .las_checks import check_ctc_states, check_features, check_labels
 from .las_generation import MAX_LENGTH, MAX_TOKENS_PER_SECOND, NUM_BEAMS, EndByLength, first_end, token_limits
 from .las_loss import las_loss, shift_right
 from .listener import Listener, ListenerOutput, as_listened
@@ -256,8 +256,8 @@ class LasForConditionalGeneration(LasPreTrainedModel, GenerationMixin):
             encoder_outputs = self.model.listen(
                 input_features, attention_mask, output_hidden_states=output_hidden_states
             )
+        encoder_outputs = as_listened(encoder_outputs, attention_mask, self.config.time_reduction)
         outputs = self.model(
-            attention_mask=attention_mask,
             decoder_input_ids=decoder_input_ids,
             encoder_outputs=encoder_outputs,
             past_key_values=past_key_values,
@@ -270,7 +270,7 @@ class LasForConditionalGeneration(LasPreTrainedModel, GenerationMixin):
         logits = self._logits(outputs.last_hidden_state)  # (batch, targets, vocabulary)
         loss = None
         if labels is not None:
-            ctc_logits = None if self.ctc_head is None else self.ctc_head(encoder_outputs.ctc_states)
+            ctc_logits = None if self.ctc_head is None else self.ctc_head(check_ctc_states(encoder_outputs.ctc_states))
             loss = las_loss(logits, labels, self.config, ctc_logits, encoder_outputs.ctc_mask, num_items_in_batch)
         return Seq2SeqLMOutput(
             loss=loss,
@@ -283,34 +283,45 @@ class LasForConditionalGeneration(LasPreTrainedModel, GenerationMixin):
         )
 
     @torch.no_grad()
-    def generate(self, inputs: torch.Tensor | None = None, *args: Any, **kwargs: Any) -> Any:
+    def generate(  # type: ignore[override]
+        self,
+        inputs: torch.Tensor | None = None,
+        generation_config: GenerationConfig | None = None,
+        logits_processor: LogitsProcessorList | None = None,
+        **kwargs: Any,
+    ) -> Any:
         """`GenerationMixin.generate`, and a clip's text ends at a length that follows from its own frames.
 
         Args:
             inputs: `(batch, frames, mels)`, or `input_features=`, with `attention_mask=`.
-            args, kwargs: As in transformers. `max_tokens_per_second` (a field of `generation_config`) sets the
-                limit; None lifts it.
+            generation_config, logits_processor, kwargs: As in transformers. `max_tokens_per_second` (a field of
+                `generation_config`) sets the limit; None lifts it.
+
+        Raises:
+            ValueError: As `forward`; `max_tokens_per_second` is not above 0.
         """
         features = kwargs.get("input_features") if inputs is None else inputs
         encoder_outputs, mask = kwargs.get("encoder_outputs"), kwargs.get("attention_mask")
-        if features is None and encoder_outputs is None:
+        if encoder_outputs is not None:
+            encoder_outputs = as_listened(encoder_outputs, mask, self.config.time_reduction)
+            kwargs["encoder_outputs"] = encoder_outputs
+        elif features is None:
             raise ValueError("pass input_features (batch, frames, mels) to generate")
-        if features is not None:
+        else:
             check_features(features, mask, self.config.num_mel_bins)
         if kwargs.get("max_new_tokens") is not None and kwargs.get("max_length") is None:
             # The defaults hold a max_length; as one, the caller's limit replaces it instead of standing beside it.
             prompt = kwargs.get("decoder_input_ids")
             kwargs["max_length"] = kwargs.pop("max_new_tokens") + (1 if prompt is None else prompt.shape[1])
-        config = kwargs.get("generation_config") or self.generation_config
+        config = generation_config or self.generation_config
         default = getattr(self.generation_config, "max_tokens_per_second", MAX_TOKENS_PER_SECOND)
         rate = kwargs.get("max_tokens_per_second", getattr(config, "max_tokens_per_second", default))
         if rate is not None:
             limits = token_limits(features, mask, encoder_outputs, self.config, rate)
             end = first_end(kwargs.get("eos_token_id"), config.eos_token_id, self.config.eos_token_id)
             if end is not None and 0 <= end < self.config.vocab_size:  # without an end only max_length can hold
-                own = EndByLength(limits, end)
-                kwargs["logits_processor"] = LogitsProcessorList([*(kwargs.get("logits_processor") or []), own])
-        return super().generate(inputs, *args, **kwargs)  # type: ignore[misc]
+                logits_processor = LogitsProcessorList([*(logits_processor or []), EndByLength(limits, end)])
+        return super().generate(inputs, generation_config, logits_processor, **kwargs)  # type: ignore[misc]
 
     @torch.no_grad()
     def attention_maps(

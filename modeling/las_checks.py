@@ -52,6 +52,17 @@ def check_labels(labels: torch.Tensor, vocab_size: int) -> None:
         )
 
 
+def check_ctc_states(states: torch.Tensor | None) -> torch.Tensor:
+    """The states under the CTC head, which only the listener itself gives.
+
+    Raises:
+        ValueError: There are none.
+    """
+    if states is None:
+        raise ValueError("encoder_outputs hold no ctc_states: for a CTC loss pass what the listener returned, whole")
+    return states
+
+
 def check_ctc_targets(targets: torch.Tensor, lengths: torch.Tensor, frames: torch.Tensor, blank: int) -> None:
     """A CTC path needs a frame per token, and one more between two equal tokens.
 

@@ -215,6 +215,10 @@ def test_listener_states_may_come_as_a_tuple():
     features, mask = clips([20, 16, 8])
     expected = model(features, mask, labels=LABELS)
     states = (expected.encoder_last_hidden_state,)
+    written = model.generate(encoder_outputs=states, attention_mask=mask)
+    assert written.tolist() == model.generate(features, attention_mask=mask).tolist()
+    with pytest.raises(ValueError, match="encoder_outputs hold no ctc_states"):
+        tiny_las(ctc_weight=0.3)(encoder_outputs=states, attention_mask=mask, labels=LABELS)
     again = model(encoder_outputs=states, attention_mask=mask, decoder_input_ids=torch.tensor([[1, 4]] * 3))
     torch.testing.assert_close(again.logits[0], expected.logits[0, :2])
 

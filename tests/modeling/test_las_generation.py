@@ -163,6 +163,9 @@ def test_a_callers_own_processor_and_config_still_work():
     config = GenerationConfig(num_beams=1, max_new_tokens=3, eos_token_id=2, pad_token_id=0, decoder_start_token_id=1)
     written = tiny_las().generate(features, generation_config=config, logits_processor=[Only5()])
     assert written.tolist() == [[1, 5, 5, 5]]
+    assert (
+        tiny_las().generate(features, config, [Only5()]).tolist() == written.tolist()
+    )  # by place, as in transformers
 
 
 def test_sampling_repeats_with_a_seed_and_varies_without():
