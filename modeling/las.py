@@ -7,6 +7,7 @@ Notable here:
 - `generate()` ends every clip at a length that follows from its own frames, whatever it is batched with.
 """
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
@@ -21,7 +22,7 @@ from transformers.utils import can_return_tuple
 from ..configuration.las import LasConfig
 from .las_cache import LasCache
 from .las_checks import check_ctc_states, check_features, check_labels
-from .las_generation import MAX_LENGTH, MAX_TOKENS_PER_SECOND, NUM_BEAMS, EndByLength, first_end, token_limits
+from .las_generation import MAX_LENGTH, MAX_TOKENS_PER_SECOND, NUM_BEAMS, end_by_length
 from .las_loss import las_loss, shift_right
 from .listener import Listener, ListenerOutput, as_listened
 from .spec_augment import spec_augment
@@ -313,14 +314,9 @@ class LasForConditionalGeneration(LasPreTrainedModel, GenerationMixin):
             # The defaults hold a max_length; as one, the caller's limit replaces it instead of standing beside it.
             prompt = kwargs.get("decoder_input_ids")
             kwargs["max_length"] = kwargs.pop("max_new_tokens") + (1 if prompt is None else prompt.shape[1])
-        config = generation_config or self.generation_config
-        default = getattr(self.generation_config, "max_tokens_per_second", MAX_TOKENS_PER_SECOND)
-        rate = kwargs.get("max_tokens_per_second", getattr(config, "max_tokens_per_second", default))
-        if rate is not None:
-            limits = token_limits(features, mask, encoder_outputs, self.config, rate)
-            end = first_end(kwargs.get("eos_token_id"), config.eos_token_id, self.config.eos_token_id)
-            if end is not None and 0 <= end < self.config.vocab_size:  # without an end only max_length can hold
-                logits_processor = LogitsProcessorList([*(logits_processor or []), EndByLength(limits, end)])
+        limit = end_by_length(self.config, [generation_config, self.generation_config], features, **kwargs)
+        if limit is not None:
+            logits_processor = LogitsProcessorList([*(logits_processor or []), limit])
         return super().generate(inputs, generation_config, logits_processor, **kwargs)  # type: ignore[misc]
 
     @torch.no_grad()
@@ -328,6 +324,7 @@ class LasForConditionalGeneration(LasPreTrainedModel, GenerationMixin):
         self,
         input_features: torch.Tensor,
         attention_mask: torch.Tensor | None = None,
+        layers: Sequence[str] | None = None,
         labels: torch.Tensor | None = None,
     ) -> dict[str, torch.Tensor]:
         """Where the speller attended: `{"speller": (batch, heads, targets, listener frames)}`.
@@ -335,8 +332,14 @@ class LasForConditionalGeneration(LasPreTrainedModel, GenerationMixin):
         Args:
             input_features: `(batch, frames, mels)`.
             attention_mask: `(batch, frames)`.
+            layers: Which maps; a LAS has one, "speller".
             labels: `(batch, targets)`, the text to align; default: what `generate` writes, without the start token.
+
+        Raises:
+            ValueError: A layer that a LAS does not have; bad input as in `forward`.
         """
+        if unknown := set(layers or ()) - {"speller"}:
+            raise ValueError(f"layers={list(unknown)}: a LAS attends in one layer, 'speller'")
         if labels is None:
             labels = self.generate(input_features, attention_mask=attention_mask)[:, 1:]
         inputs = shift_right(labels, self.config.blank_id, self.config.decoder_start_token_id)

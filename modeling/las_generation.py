@@ -1,9 +1,11 @@
 """How long a LAS text may get: a limit per clip that follows from the clip's own frames."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import torch
-from transformers.generation import LogitsProcessor
+from transformers.generation import GenerationConfig, LogitsProcessor
 
 from ..configuration.las import LasConfig
 from .listener import ListenerOutput
@@ -44,16 +46,6 @@ def token_limits(
     return (seconds * rate).ceil().long().clamp(min=MIN_LIMIT)
 
 
-def first_end(*candidates: int | list[int] | None) -> int | None:
-    """The first id of the first candidate that names any: what the caller said, else the configs."""
-    for candidate in candidates:
-        if isinstance(candidate, torch.Tensor):
-            candidate = candidate.flatten().tolist()
-        if candidate is not None:
-            return candidate if isinstance(candidate, int) else candidate[0]
-    return None
-
-
 class EndByLength(LogitsProcessor):
     """Leaves only `<eos>` once a row has as many tokens as its clip allows.
 
@@ -72,3 +64,28 @@ class EndByLength(LogitsProcessor):
         ended = torch.full_like(scores, -torch.inf)
         ended[:, self.eos] = 0
         return torch.where((input_ids.shape[1] - 1 >= limits)[:, None], ended, scores)
+
+
+def end_by_length(
+    config: LasConfig,
+    generation_configs: Sequence[GenerationConfig | None],
+    features: torch.Tensor | None,
+    attention_mask: torch.Tensor | None = None,
+    encoder_outputs: ListenerOutput | None = None,
+    **options: Any,
+) -> EndByLength | None:
+    """The limit for the clips of one `generate` call; None where it is lifted, or where nothing can end a text.
+
+    Args:
+        config: The model's.
+        generation_configs: The caller's and the model's; the first that says something counts, after `options`.
+        features, attention_mask, encoder_outputs: As in `token_limits`.
+        options: What the caller passed to `generate` by name, such as `max_tokens_per_second` and `eos_token_id`.
+    """
+    said = [options, *(vars(c) for c in generation_configs if c is not None)]
+    rate = next((d["max_tokens_per_second"] for d in said if "max_tokens_per_second" in d), MAX_TOKENS_PER_SECOND)
+    ends = next((d["eos_token_id"] for d in said if d.get("eos_token_id") is not None), config.eos_token_id)
+    end = -1 if ends is None else int(torch.as_tensor(ends).flatten()[0])
+    if rate is None or not 0 <= end < config.vocab_size:
+        return None
+    return EndByLength(token_limits(features, attention_mask, encoder_outputs, config, rate), end)

@@ -159,7 +159,7 @@ def _transcribe_batch(
         :, 1:
     ]  # without the start token
     maps = (
-        cast(Any, model).attention_maps(features, mask, labels)["speller"].mean(1)
+        cast(Any, model).attention_maps(features, mask, labels=labels)["speller"].mean(1)
     )  # (batch, targets, listener frames)
     results = []
     for i, (source, wave) in enumerate(zip(sources, waves, strict=True)):

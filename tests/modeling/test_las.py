@@ -277,6 +277,8 @@ def test_attention_maps_of_a_text_are_its_teacher_forced_alignment():
     model = tiny_las()
     features, mask = clips([20, 16, 8])
     expected = model(features, mask, labels=LABELS, output_attentions=True).cross_attentions[0]
-    assert torch.equal(model.attention_maps(features, mask, LABELS)["speller"], expected)
+    assert torch.equal(model.attention_maps(features, mask, ["speller"], LABELS)["speller"], expected)
+    with pytest.raises(ValueError, match="'speller'"):
+        model.attention_maps(features, mask, [3])
     written = model.generate(features, attention_mask=mask)
     assert model.attention_maps(features, mask)["speller"].shape == (3, 1, written.shape[1] - 1, 5)

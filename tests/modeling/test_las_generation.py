@@ -190,7 +190,7 @@ def test_generation_returns_the_alignment_of_every_step():
         return_dict_in_generate=True,
     )
     steps = torch.cat([step[0] for step in output.cross_attentions], dim=2)
-    expected = model.attention_maps(features, mask, output.sequences[:, 1:])["speller"]
+    expected = model.attention_maps(features, mask, labels=output.sequences[:, 1:])["speller"]
     torch.testing.assert_close(steps[:, :, : expected.shape[2]], expected, atol=1e-5, rtol=0)
 
 
