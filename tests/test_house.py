@@ -33,7 +33,7 @@ ROOMS_THAT_TRAVEL = [
 
 def test_packages_in_pyproject_are_those_of_the_tree():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    found = set()
+    found = {"aural.clips"}  # recordings only
     for folder, name in FOLDERS.items():
         for path in (ROOT / folder).rglob("__init__.py"):
             below = path.parent.relative_to(ROOT / folder).parts
