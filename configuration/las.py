@@ -1,6 +1,6 @@
 """Configuration of Listen, Attend and Spell."""
 
-from math import prod
+from math import inf, prod
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
@@ -61,7 +61,7 @@ class LasConfig(TravelsWithCode, PreTrainedConfig):
     """
 
     model_type = "las"
-    keys_to_ignore_at_inference = ("past_key_values",)
+    keys_to_ignore_at_inference = ["past_key_values", "encoder_last_hidden_state"]  # noqa: RUF012
     attribute_map = {  # noqa: RUF012
         "hidden_size": "speller_hidden_size",
         "num_hidden_layers": "speller_layers",
@@ -180,8 +180,11 @@ class LasConfig(TravelsWithCode, PreTrainedConfig):
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
-        if self.frame_shift_ms <= 0:
-            raise ValueError(f"frame_shift_ms={self.frame_shift_ms} must be above 0")
+        if not 0 < self.frame_shift_ms < inf:
+            raise ValueError(f"frame_shift_ms={self.frame_shift_ms} must be above 0 and finite")
+        for name in ("initializer_range", "mask_time_min_masks", "mask_feature_min_masks"):
+            if not 0 <= getattr(self, name) < inf:
+                raise ValueError(f"{name}={getattr(self, name)} must be at least 0 and finite")
         reductions = self.listener_time_reductions
         if not reductions or min(reductions) < 1:
             raise ValueError(f"listener_time_reductions={reductions} must be one integer of at least 1 per layer")
@@ -218,7 +221,9 @@ class LasConfig(TravelsWithCode, PreTrainedConfig):
             )
 
     def validate_special_ids(self) -> None:
-        """Special ids lie inside the vocabulary."""
+        """Special ids lie inside the vocabulary, and no end is also padding."""
+        if self.eos_token_id == [] or self.pad_token_id in self.end_ids:
+            raise ValueError(f"eos_token_id={self.eos_token_id} must name an id, and not pad_token_id")
         for name in ("pad_token_id", "bos_token_id", "eos_token_id", "unk_token_id", "decoder_start_token_id"):
             value = getattr(self, name)
             for token in value if isinstance(value, list) else [value]:

@@ -8,6 +8,7 @@ Notable here:
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -175,9 +176,18 @@ class LasForConditionalGeneration(LasPreTrainedModel, GenerationMixin):
         self.lm_head = nn.Linear(config.speller_output_size, config.vocab_size)
         self.ctc_head = nn.Linear(config.memory_size, config.vocab_size) if config.ctc_weight > 0 else None
         self.post_init()
+        self._set_generation_defaults()
+
+    def _set_generation_defaults(self) -> None:
         # _from_model_config: what is set here is saved, not derived again from config.json
         self.generation_config.update(num_beams=NUM_BEAMS, max_length=MAX_LENGTH, _from_model_config=False)
         vars(self.generation_config)["max_tokens_per_second"] = MAX_TOKENS_PER_SECOND
+
+    def adjust_generation_fn(self, *args: Any, **kwargs: Any) -> None:
+        """As in transformers; a folder without generation_config.json gets this model's defaults, not 20 tokens."""
+        super().adjust_generation_fn(*args, **kwargs)  # type: ignore[misc]
+        if self.generation_config._from_model_config:
+            self._set_generation_defaults()
 
     def get_encoder(self, modality: str | None = None) -> nn.Module:
         """The listener."""
@@ -214,6 +224,10 @@ class LasForConditionalGeneration(LasPreTrainedModel, GenerationMixin):
             kwargs["next_sequence_length"] = input_ids.shape[1] - seen
         return super().prepare_inputs_for_generation(input_ids, **kwargs)  # type: ignore[misc]
 
+    def prepare_decoder_input_ids_from_labels(self, labels: torch.Tensor) -> torch.Tensor:
+        """Decoder inputs `(batch, targets)` for `labels`, for collators of whoever computes the loss outside."""
+        return shift_right(labels, self.config.blank_id, self.config.decoder_start_token_id)
+
     def _logits(self, states: torch.Tensor) -> torch.Tensor:
         return self.lm_head(self.output_mlp(states))
 
@@ -249,9 +263,10 @@ class LasForConditionalGeneration(LasPreTrainedModel, GenerationMixin):
                 frames of the CTC layer.
         """
         if labels is not None:
-            check_labels(labels, self.config.vocab_size)
+            given = input_features if encoder_outputs is None else encoder_outputs[0]
+            check_labels(labels, len(labels) if given is None else len(given), self.config.vocab_size)
             if decoder_input_ids is None:
-                decoder_input_ids = shift_right(labels, self.config.blank_id, self.config.decoder_start_token_id)
+                decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
             use_cache = False if use_cache is None else use_cache
         if encoder_outputs is None:
             encoder_outputs = self.model.listen(
@@ -289,13 +304,14 @@ class LasForConditionalGeneration(LasPreTrainedModel, GenerationMixin):
         inputs: torch.Tensor | None = None,
         generation_config: GenerationConfig | None = None,
         logits_processor: LogitsProcessorList | None = None,
+        *args: Any,
         **kwargs: Any,
     ) -> Any:
         """`GenerationMixin.generate`, and a clip's text ends at a length that follows from its own frames.
 
         Args:
             inputs: `(batch, frames, mels)`, or `input_features=`, with `attention_mask=`.
-            generation_config, logits_processor, kwargs: As in transformers. `max_tokens_per_second` (a field of
+            generation_config, logits_processor, args, kwargs: As in transformers. `max_tokens_per_second` (a field of
                 `generation_config`) sets the limit; None lifts it.
 
         Raises:
@@ -304,7 +320,8 @@ class LasForConditionalGeneration(LasPreTrainedModel, GenerationMixin):
         features = kwargs.get("input_features") if inputs is None else inputs
         encoder_outputs, mask = kwargs.get("encoder_outputs"), kwargs.get("attention_mask")
         if encoder_outputs is not None:
-            encoder_outputs = as_listened(encoder_outputs, mask, self.config.time_reduction)
+            # A copy: transformers writes what it repeats per beam into the object that it is given.
+            encoder_outputs = replace(as_listened(encoder_outputs, mask, self.config.time_reduction))
             kwargs["encoder_outputs"] = encoder_outputs
         elif features is None:
             raise ValueError("pass input_features (batch, frames, mels) to generate")
@@ -317,7 +334,7 @@ class LasForConditionalGeneration(LasPreTrainedModel, GenerationMixin):
         limit = end_by_length(self.config, [generation_config, self.generation_config], features, **kwargs)
         if limit is not None:
             logits_processor = LogitsProcessorList([*(logits_processor or []), limit])
-        return super().generate(inputs, generation_config, logits_processor, **kwargs)  # type: ignore[misc]
+        return super().generate(inputs, generation_config, logits_processor, *args, **kwargs)  # type: ignore[misc]
 
     @torch.no_grad()
     def attention_maps(
@@ -342,7 +359,7 @@ class LasForConditionalGeneration(LasPreTrainedModel, GenerationMixin):
             raise ValueError(f"layers={list(unknown)}: a LAS attends in one layer, 'speller'")
         if labels is None:
             labels = self.generate(input_features, attention_mask=attention_mask)[:, 1:]
-        inputs = shift_right(labels, self.config.blank_id, self.config.decoder_start_token_id)
+        inputs = self.prepare_decoder_input_ids_from_labels(labels)
         outputs = self(input_features, attention_mask, inputs, output_attentions=True, use_cache=False)
         return {"speller": outputs.cross_attentions[0]}
 

@@ -6,6 +6,8 @@ checks the same things where the data still lie on the host.
 
 import torch
 
+IGNORED_LABEL = -100  # transformers' own: labels that no loss counts
+
 
 def _on_host(tensor: torch.Tensor) -> bool:
     return tensor.device.type == "cpu" and not torch.compiler.is_compiling()
@@ -35,15 +37,17 @@ def check_features(features: torch.Tensor, mask: torch.Tensor | None, num_mel_bi
         raise ValueError("attention_mask must be padded on the right: real frames (1) first, then padding (0)")
 
 
-def check_labels(labels: torch.Tensor, vocab_size: int) -> None:
-    """Labels are `-100` or in `[0, vocab_size)`.
+def check_labels(labels: torch.Tensor, batch: int, vocab_size: int) -> None:
+    """Labels are `(batch, targets)`, at least one target, each `-100` or in `[0, vocab_size)`.
 
     Raises:
         ValueError: Otherwise, naming the label and its row.
     """
+    if labels.ndim != 2 or labels.shape[0] != batch or labels.shape[1] == 0:
+        raise ValueError(f"labels {tuple(labels.shape)} must be (batch={batch}, targets), at least one target")
     if not _on_host(labels):
         return
-    wrong = ((labels != -100) & ((labels < 0) | (labels >= vocab_size))).nonzero()
+    wrong = ((labels != IGNORED_LABEL) & ((labels < 0) | (labels >= vocab_size))).nonzero()
     if len(wrong):
         row, column = (int(index) for index in wrong[0])
         raise ValueError(
@@ -88,5 +92,5 @@ def check_ctc_targets(targets: torch.Tensor, lengths: torch.Tensor, frames: torc
         row = int(short[0])
         raise ValueError(
             f"labels row {row} cannot be aligned by CTC: its {lengths[row].item()} tokens need {needed[row].item()} "
-            f"frames of the CTC layer, the clip has {frames[row].item()}"
+            f"frames of the CTC layer, the clip has {frames[row].item()} (tokens {targets[row][:20].tolist()})"
         )

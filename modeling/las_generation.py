@@ -62,7 +62,8 @@ class EndByLength(LogitsProcessor):
         """Scores `(clips * beams, vocabulary)` after tokens `(clips * beams, length)`."""
         limits = self.limits.to(scores.device).repeat_interleave(scores.shape[0] // len(self.limits))
         ended = torch.full_like(scores, -torch.inf)
-        ended[:, self.eos] = 0
+        # At its own price: a hypothesis that runs into its limit must not end more cheaply than one that ended itself.
+        ended[:, self.eos] = scores[:, self.eos].clamp(min=torch.finfo(scores.dtype).min)
         return torch.where((input_ids.shape[1] - 1 >= limits)[:, None], ended, scores)
 
 

@@ -8,9 +8,7 @@ import torch
 from torch import nn
 
 from ..configuration.las import LasConfig
-from .las_checks import check_ctc_targets
-
-IGNORED_LABEL = -100
+from .las_checks import IGNORED_LABEL, check_ctc_targets
 
 
 def shift_right(labels: torch.Tensor, pad_token_id: int, start_token_id: int) -> torch.Tensor:
@@ -40,7 +38,7 @@ def las_loss(
         ValueError: A clip has too few CTC frames for its text, or a text holds the blank.
     """
     labels = labels.to(logits.device)
-    items = (labels != IGNORED_LABEL).sum() if num_items_in_batch is None else num_items_in_batch
+    items = (labels != IGNORED_LABEL).sum().clamp(min=1) if num_items_in_batch is None else num_items_in_batch
     if isinstance(items, torch.Tensor):
         items = items.to(logits.device)
     loss = nn.functional.cross_entropy(

@@ -9,6 +9,7 @@ Notable here:
 """
 
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -23,7 +24,7 @@ class ListenerOutput(ModelOutput):
 
     Shapes: `last_hidden_state` `(batch, listener frames, memory_size)`, zeros on padding; `mask` `(batch, listener
     frames)` boolean, True on real states; `hidden_states`, one per layer;
-    `ctc_states` `(batch, ctc frames, memory_size)` with `ctc_mask`, the layer under the CTC head.
+    `ctc_states` `(batch, ctc frames, memory_size)` with `ctc_mask`, the layer under the CTC head where there is one.
     """
 
     last_hidden_state: torch.Tensor = None  # type: ignore[assignment]  # a ModelOutput's fields have defaults
@@ -141,7 +142,8 @@ class Listener(nn.Module):
             mask = torch.ones(input_features.shape[:2], dtype=torch.bool, device=input_features.device)
         else:
             mask = attention_mask.to(input_features.device).bool()
-        states = input_features.to(next(self.parameters()).dtype)
+        # Not next(self.parameters()): replicas of nn.DataParallel list none.
+        states = input_features.to(cast(Any, self.layers[0]).forward_lstm.weight_ih_l0.dtype)
         states = states.masked_fill(~mask[..., None], 0.0)
         collected: list[torch.Tensor] = []
         ctc_states, ctc_mask = None, None
@@ -149,7 +151,7 @@ class Listener(nn.Module):
             states, mask = stack_frames(states, mask, reduction)
             states = self.dropout(layer(states, mask))
             collected.append(states)
-            if i == self.config.resolved_ctc_layer:
+            if self.config.ctc_weight > 0 and i == self.config.resolved_ctc_layer:
                 ctc_states, ctc_mask = states, mask
         return ListenerOutput(
             last_hidden_state=states,

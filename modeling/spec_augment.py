@@ -51,18 +51,18 @@ def spec_augment(features: torch.Tensor, mask: torch.Tensor, config: SpecAugment
     Args:
         features: `(batch, frames, mels)`.
         mask: Boolean `(batch, frames)`, True on real frames.
-        config: The spans' number and length.
+        config: The spans' number and length; as in transformers, a probability of 0 switches its axis off.
 
     Returns:
         A new tensor like `features`.
     """
     batch, frames, mels = features.shape
-    if config.mask_time_prob > 0 or config.mask_time_min_masks > 0:
+    if config.mask_time_prob > 0:
         spans = draw_spans(
             mask.sum(-1), frames, config.mask_time_prob, config.mask_time_length, config.mask_time_min_masks
         )
         features = features.masked_fill(spans[..., None], 0.0)
-    if config.mask_feature_prob > 0 or config.mask_feature_min_masks > 0:
+    if config.mask_feature_prob > 0:
         whole = torch.full((batch,), mels, device=features.device)
         spans = draw_spans(
             whole, mels, config.mask_feature_prob, config.mask_feature_length, config.mask_feature_min_masks

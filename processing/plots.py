@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .files import replaced_whole
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -93,9 +95,5 @@ def save_figure(figure: "Figure", path: str | Path, dpi: int = 150) -> None:
     kind = path.suffix.lower().lstrip(".")
     if kind not in ("png", "svg", "pdf"):
         raise ValueError(f"{path}: a picture's name ends in .png, .svg or .pdf")
-    part = path.with_name(f".{path.name}.part")
-    try:
+    with replaced_whole(path) as part:
         figure.savefig(part, format=kind, dpi=dpi)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -73,6 +73,8 @@ class AuralProcessor(TravelsWithCode, ProcessorMixin):
             kwargs["padding"] = True
         kwargs["return_attention_mask"] = True  # says which ids are padding; `<pad>` itself is a legal id
         rows = [text] if isinstance(text, str) else list(text)
+        if not rows:
+            raise ValueError("text is an empty list; give at least one text")
         encoded = self.tokenizer(rows, **kwargs)
         labels = [
             [token if real else IGNORED_LABEL for token, real in zip(ids, mask, strict=True)]
@@ -117,4 +119,5 @@ def _without_ignored(token_ids: Any) -> Any:
         token_ids = token_ids.tolist()
     if isinstance(token_ids, int):
         return token_ids
-    return [_without_ignored(entry) for entry in token_ids if not (isinstance(entry, int) and entry == IGNORED_LABEL)]
+    entries = [_without_ignored(entry) for entry in token_ids]
+    return [entry for entry in entries if entry != IGNORED_LABEL]

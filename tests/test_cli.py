@@ -1,6 +1,7 @@
 """The command line as typed: results, examples in every help, one-line errors with exit code 2."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -80,6 +81,32 @@ def test_wrong_files_and_folders_are_one_line_and_exit_code_2(capsys, monkeypatc
         assert code == 2
         assert out == ""
         assert message in error_line(err)
+
+
+def test_one_bad_file_costs_the_others_nothing(capsys, monkeypatch, folder, tmp_path):
+    for i, name in enumerate(("a.wav", "c.wav")):
+        soundfile.write(tmp_path / name, wave(0.5, seed=i), 16000)
+    (tmp_path / "b.wav").write_bytes(b"no sound")
+    files = [tmp_path / name for name in ("a.wav", "b.wav", "c.wav")]
+    code, out, err = run(capsys, monkeypatch, "transcribe", *files, "--model", folder)
+    assert code == 2
+    assert [line.split(": ")[0] for line in out.splitlines()] == [str(files[0]), str(files[2])]
+    assert "b.wav" in error_line(err)
+
+
+def test_a_damaged_generation_config_is_one_line(capsys, monkeypatch, folder, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    config = json.loads((copy / "generation_config.json").read_text())
+    (copy / "generation_config.json").write_text(json.dumps({**config, "max_length": "abc"}))
+    soundfile.write(tmp_path / "a.wav", wave(0.5), 16000)
+    code, _, err = run(capsys, monkeypatch, "transcribe", tmp_path / "a.wav", "--model", copy)
+    assert code == 2
+    error_line(err)
+    monkeypatch.setenv("AURAL_TRACEBACK", "1")
+    monkeypatch.setattr(sys, "argv", ["aural", "transcribe", str(tmp_path / "a.wav"), "--model", str(copy)])
+    with pytest.raises(TypeError):
+        cli.main()
 
 
 def test_a_model_that_is_nowhere_is_one_line_and_exit_code_2(capsys, monkeypatch, tmp_path):

@@ -1,6 +1,8 @@
 """`aural demo --tiny`: everything it writes, and that a seed repeats it bit by bit."""
 
+import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from aural import load_recognizer, transcribe
-from aural.demo import PLANS, run_demo
+from aural.demo import PLANS, _say, run_demo
 from aural.training.clips import load_clips
 
 
@@ -57,6 +59,7 @@ def test_a_seed_repeats_the_run_bit_by_bit_and_replaces_an_earlier_demo(demo, tm
     again = tmp_path / "again"
     again.mkdir()
     (again / "report.json").write_text("an earlier one")
+    (again / "model").mkdir()
     second = run_demo(again, PLANS["tiny"], seed=3, console=Console(quiet=True))
     first_weights, second_weights = (load_file(path / "model" / "model.safetensors") for path in (out, again))
     assert first_weights.keys() == second_weights.keys()
@@ -69,9 +72,27 @@ def test_a_folder_with_other_things_in_it_is_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(FileExistsError, match=r"holds thesis\.tex"):
         run_demo(tmp_path, PLANS["tiny"], console=Console(quiet=True))
+    (tmp_path / "mine" / "model").mkdir(parents=True)  # no report: not a demo's, whatever it is called
+    with pytest.raises(FileExistsError, match="holds model"):
+        run_demo(tmp_path / "mine", PLANS["tiny"], console=Console(quiet=True))
     with pytest.raises(NotADirectoryError, match="is a file"):
         run_demo(tmp_path / "thesis.tex", PLANS["tiny"], console=Console(quiet=True))
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+def test_the_folder_one_is_in_is_refused_before_training(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("aural.demo.train", lambda *args: pytest.fail("it trained first"))
+    with pytest.raises(FileExistsError, match="the folder you are in"):
+        run_demo(Path("."), PLANS["tiny"], console=Console(quiet=True))
+
+
+def test_a_path_with_brackets_is_shown_as_it_is(demo):
+    out, _, text = demo
+    assert f"{out}/model loads" in text
+    console = Console(width=40, record=True, quiet=False, file=io.StringIO())
+    _say(console, "a [/b] " + "c" * 60)
+    assert console.export_text() == "a [/b] " + "c" * 60 + "\n"
 
 
 def test_nothing_is_left_when_it_is_interrupted(tmp_path, monkeypatch):

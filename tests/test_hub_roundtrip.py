@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from huggingface_hub import ModelCard
 
 from tests.hub_server import READ_TOKEN, TOKEN, HubServer
 
@@ -55,7 +56,7 @@ def save_publishable(path: Path, **overrides: Any) -> Path:
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
 def failure(call: Callable[[], Any]) -> dict[str, str]:
@@ -248,6 +249,55 @@ def test_push_to_hub_of_model_processor_and_trainer_load_by_id(hub, tmp_path):
         hub.repos["user/trained"].files("main")
     )
     assert TOKEN not in repr(hub.repos)
+
+
+def play_trained(folder: Path) -> dict[str, Any]:
+    from transformers import AutoModelForSpeechSeq2Seq
+
+    from tests.training.test_trainer_card import TOLD, make_trainer
+
+    base = save_publishable(folder / "base")
+    options = {"push_to_hub": True, "save_strategy": "steps", "save_steps": 1, "card": TOLD}
+    model = AutoModelForSpeechSeq2Seq.from_pretrained(base)
+    run = folder / "run"
+    refused = failure(lambda: make_trainer(run, push_to_hub=True, hub_model_id="user/refused"))
+    trainer = make_trainer(run, model, hub_model_id="user/trained", hub_always_push=True, **options)
+    trainer.train()
+    trainer.save_state()
+    commit = trainer.push_to_hub(license="mit")
+    end = make_trainer(folder / "end", model, hub_model_id="user/end", hub_strategy="end", **options)
+    end.train()
+    end.save_model()  # as in the stock Trainer, this pushes
+    return {"refused": refused, "commit": commit.oid, "trained": same(hear("user/trained"), hear(run))}
+
+
+def test_a_trainers_push_sends_its_card_and_nothing_pickled(hub, tmp_path):
+    seen, _ = play("trained", hub, tmp_path)
+    assert seen["trained"]
+    assert "a card needs license, language, dataset" in seen["refused"]["text"]
+    assert "user/refused" not in hub.repos
+    repo = hub.repos["user/trained"]
+    assert seen["commit"] == repo.branches["main"]
+    assert [json.loads(message)["summary"] for message in repo.messages] == [
+        "Training in progress, step 1",
+        "Training in progress, step 2",
+        "End of training",
+    ]
+    files, run = repo.files("main"), files_of(tmp_path / "run")
+    report = json.loads(files["report.json"])
+    card = ModelCard(files["README.md"].decode())
+    wer, cer = (result.metric_value for result in card.data.eval_results)
+    assert (wer, cer) == (report["results"][0]["wer"], report["results"][0]["cer"])
+    assert (card.data.license, report["base_model"]) == ("mit", "base")
+    assert '"user/trained"' in card.text
+    assert files.keys() == run.keys() - {"trainer_state.json"} | {".gitattributes"}
+    for commit in (*repo.commits.values(), *hub.repos["user/end"].commits.values()):
+        assert all(Path(name).suffix in (".json", ".safetensors", ".py", ".md", "") for name in commit)
+        assert not {"trainer_state.json", "training_args.bin"} & commit.keys()
+    assert {"report.json", "README.md", "model.safetensors"} <= hub.repos["user/end"].files("main").keys()
+    assert len(hub.repos["user/end"].messages) == 1
+    everything = repr([*repo.commits.values()])
+    assert TOKEN not in everything and str(tmp_path) not in everything
 
 
 def play_hostile(folder: Path) -> dict[str, Any]:

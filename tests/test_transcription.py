@@ -99,13 +99,37 @@ def test_other_features_are_refused_with_both_sizes(folder, tmp_path):
         load_recognizer(broken(folder, tmp_path, other_features))
 
 
-def test_other_special_ids_are_refused(folder, tmp_path):
-    def other_ids(copy):
+def changed_config(**changes):
+    def change(copy):
         config = json.loads((copy / "config.json").read_text())
-        (copy / "config.json").write_text(json.dumps({**config, "eos_token_id": 3}))
+        (copy / "config.json").write_text(json.dumps({**config, **changes}))
 
+    return change
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"aural_format": 2}, r"aural_format=2.*saved by a newer aural"),
+        ({"attention_kind": "foo"}, r"attention_kind='foo' must be one of dot, location, none"),
+        ({"vocab_size": 12}, r"tokenizer has 9 symbols but the model's vocab_size is 12"),
+        ({"frame_shift_ms": 20.0}, r"a frame every 10 ms but the model's frame_shift_ms is 20"),
+    ],
+)
+def test_a_config_that_does_not_fit_is_refused_with_the_reason_in_one_line(folder, tmp_path, changes, message):
+    with pytest.raises(ValueError, match=message) as error:
+        load_recognizer(broken(folder, tmp_path, changed_config(**changes)))
+    assert "\n" not in str(error.value)
+
+
+def test_no_name_at_all_is_refused():
+    with pytest.raises(ValueError, match="model='' names nothing"):
+        load_recognizer("")
+
+
+def test_other_special_ids_are_refused(folder, tmp_path):
     with pytest.raises(ValueError, match="eos_token_id is 2 but the model's is 3"):
-        load_recognizer(broken(folder, tmp_path, other_ids))
+        load_recognizer(broken(folder, tmp_path, changed_config(eos_token_id=3)))
 
 
 def test_models_of_every_attention_kind_transcribe():

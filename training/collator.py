@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-IGNORED_LABEL = -100  # the loss and the metrics leave it out
+from ..processing.processor import IGNORED_LABEL
 
 
 @dataclass
@@ -21,6 +21,9 @@ class SpeechCollator:
         mels: mel bands that every item must have; None takes the first item's.
         vocab_size: when given, labels must lie below it.
         pad_to_multiple_of: round the padded frames up to a multiple, so that fewer shapes occur.
+        model: when given, its `decoder_input_ids` for the labels are added, as transformers' own seq2seq collator
+            does. Only the Trainer's `label_smoothing_factor` needs it, which takes the labels away from the model;
+            `LasConfig.label_smoothing` does not.
 
     Returns:
         `input_features` (batch, frames, mels) float32, `attention_mask` (batch, frames) int64 with 1 on real frames,
@@ -34,6 +37,7 @@ class SpeechCollator:
     mels: int | None = None
     vocab_size: int | None = None
     pad_to_multiple_of: int | None = None
+    model: Any = None
 
     def __post_init__(self) -> None:
         for name in ("mels", "vocab_size", "pad_to_multiple_of"):
@@ -54,6 +58,8 @@ class SpeechCollator:
             raise ValueError(f"item {bare} has no labels while item {labelled[0]} has")
         labels = [self._labels(item["labels"], index) for index, item in enumerate(items)]
         batch["labels"] = torch.nn.utils.rnn.pad_sequence(labels, batch_first=True, padding_value=IGNORED_LABEL)
+        if self.model is not None:
+            batch["decoder_input_ids"] = self.model.prepare_decoder_input_ids_from_labels(batch["labels"])
         return batch
 
     def _features(self, item: Mapping[str, Any], index: int) -> Tensor:

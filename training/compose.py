@@ -17,7 +17,8 @@ import torch
 from ..processing.processor import AuralProcessor
 from .clips import Clip
 
-HELD_OUT_SHARE = 5  # per cent of all strings that training never composes
+HELD_OUT_SHARE = 5  # per cent of all strings of several recordings, which training never composes
+DRAWS = 10_000  # of words for one string; a twentieth of all is held out, so more than a few hundred find nothing
 
 
 @dataclass(frozen=True)
@@ -69,12 +70,13 @@ class ComposedStrings(torch.utils.data.Dataset):
         count: Number of strings.
         seed: What the strings follow from.
         stages: The curriculum over the items in order; held-out strings have no place in its stages of one word.
-        held_out: Compose only strings that training never sees (True) or only the others (False).
+        held_out: Compose only strings that training never sees (True) or only the others (False); a single
+            recording is no arrangement, training knows them all.
         group: Consecutive items that share their number of words, so that a batch read in order has little padding.
         augmentation: How much the speech varies.
 
     Raises:
-        ValueError: No clips, or stages that do not end at 1.
+        ValueError: No clips, stages that do not end at 1, a group below 1; later, too few clips for such strings.
     """
 
     def __init__(
@@ -92,6 +94,8 @@ class ComposedStrings(torch.utils.data.Dataset):
             raise ValueError("clips is empty: there is nothing to compose strings from")
         if not stages or stages[-1].until != 1.0:
             raise ValueError(f"stages={list(stages)} must end with until=1.0")
+        if group < 1:
+            raise ValueError(f"group={group} must be at least 1")
         self.clips, self.processor, self.count, self.seed = list(clips), processor, count, seed
         self.stages, self.held_out, self.group = list(stages), held_out, group
         self.augmentation = augmentation or Augmentation()
@@ -125,11 +129,13 @@ class ComposedStrings(torch.utils.data.Dataset):
         return int(drawn)
 
     def _draw_words(self, rng: np.random.Generator, number: int) -> list[int]:
-        while True:
+        for _ in range(DRAWS):
             words = [int(i) for i in rng.integers(len(self.clips), size=number)]
             # A single word is no arrangement: training knows them all, so none can be held out.
             if number == 1 or is_held_out(" ".join(self.clips[i].text for i in words)) == self.held_out:
                 return words
+        kind = "held-out" if self.held_out else "training"
+        raise ValueError(f"{len(self.clips)} clips: no {kind} string of {number} words found in {DRAWS} draws")
 
     def _word(self, index: int, speed: float) -> np.ndarray:
         key = (index, speed)

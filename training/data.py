@@ -108,13 +108,10 @@ def _read_folder(folder: Path, split: str | None, text_column: str) -> Dataset:
     elif split is not None:
         raise ValueError(f"split is {split!r}; {folder} has {METADATA} itself, so no splits")
     table = folder / METADATA
-    with open(table, newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file, restkey="", restval=None)
-        columns = list(reader.fieldnames or [])
-        for column in ("file_name", text_column):
-            if column not in columns:
-                raise ValueError(f"{table} has no column {column!r}; it has {', '.join(columns) or 'none'}")
-        rows = list(reader)
+    columns, rows = _read_table(table)
+    for column in ("file_name", text_column):
+        if column not in columns:
+            raise ValueError(f"{table} has no column {column!r}; it has {', '.join(columns) or 'none'}")
     if not rows:
         raise ValueError(f"{table} has no rows")
     for number, row in enumerate(rows, start=1):
@@ -124,8 +121,27 @@ def _read_folder(folder: Path, split: str | None, text_column: str) -> Dataset:
             raise FileNotFoundError(f"{table}: row {number} names {row['file_name']!r}, which is not in {folder}")
     content = {column: [row[column] for row in rows] for column in columns if column != "file_name"}
     if "duration" in content:
-        content["duration"] = [float(duration) for duration in content["duration"]]
+        content["duration"] = [_duration(row["duration"], f"{table}: row {i}") for i, row in enumerate(rows, start=1)]
     return Dataset.from_dict({**content, "audio": [str(folder / row["file_name"]) for row in rows]})
+
+
+def _read_table(table: Path) -> tuple[list[str], list[dict[str, Any]]]:
+    try:
+        with open(table, newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, restkey="", restval=None)
+            return list(reader.fieldnames or []), list(reader)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{table} is not CSV in UTF-8: {error}") from error
+
+
+def _duration(value: str, where: str) -> float:
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = float("nan")
+    if not 0 < seconds < float("inf"):
+        raise ValueError(f"{where}: duration is {value!r}; expected seconds above 0")
+    return seconds
 
 
 def prepare_item(

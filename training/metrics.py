@@ -207,7 +207,9 @@ def compute_metrics(processor: Any) -> Callable[[Any], dict[str, float]]:
     def texts(ids: np.ndarray, unknown: str) -> list[str]:
         # The Trainer pads to the generation's max_length, thousands of ids: away with them before decoding.
         real = (ids != IGNORED_LABEL) & (ids != tokenizer.pad_token_id)  # (utterances, targets)
-        return [_text(tokenizer, row[kept].tolist(), unknown) for row, kept in zip(ids, real, strict=True)]
+        return [
+            decode_with_unknown(tokenizer, row[kept].tolist(), unknown) for row, kept in zip(ids, real, strict=True)
+        ]
 
     def compute(prediction: Any) -> dict[str, float]:
         ids = prediction.predictions
@@ -219,7 +221,7 @@ def compute_metrics(processor: Any) -> Callable[[Any], dict[str, float]]:
     return compute
 
 
-def _text(tokenizer: Any, ids: list[int], unknown: str) -> str:
+def decode_with_unknown(tokenizer: Any, ids: list[int], unknown: str) -> str:
     """Decoded `ids` with `unknown` where the unknown token stands."""
     parts: list[list[int]] = [[]]
     for token in ids:

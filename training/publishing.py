@@ -7,6 +7,7 @@ What is notable:
 
 1. what is wrong with the folder, its card or the names is found before the first request;
 2. only kinds of files that a model folder is made of are sent, flat, and no pickled ones: those run when loaded;
+   a Trainer's checkpoints and notes stay at home;
 3. every step can be done twice: the Hub says which files it has, so a cut connection, and even an answer that was
    lost after the commit was made, end in one whole commit;
 4. what is published is searched for secrets, and errors hide the request they come from, which holds the token.
@@ -18,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,6 +35,7 @@ KINDS = (".json", ".safetensors", ".py", ".md", ".png", ".txt", ".yaml")
 NAMES = ("LICENSE", "NOTICE")
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 LEFT_OUT = (".cache", ".DS_Store", ".git", ".gitattributes", "__pycache__")  # other programs' own, in any folder
+TRAINERS_OWN = ("checkpoint-*", "runs", "training_args.bin", "trainer_state.json", "*_results.json")  # patterns
 WAITS = (1.0, 2.0, 4.0)  # seconds before each further try
 _CONNECTION_LOST = (
     httpx.TimeoutException,
@@ -103,7 +106,8 @@ def plan_publication(
     """Check a model folder and say what would be published; touches no network.
 
     Args:
-        folder: A folder that a model's and a processor's `save_pretrained` wrote, with a card, README.md.
+        folder: A folder that a model's and a processor's `save_pretrained`, or a Trainer, wrote, with a card,
+            README.md.
         repo_id: "namespace/name" on the Hub.
         private: Whether a new repository is private; None leaves it to the account's own default.
         revision: Branch; default "main".
@@ -117,8 +121,8 @@ def plan_publication(
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder} is not a folder; a model is a folder with config.json, weights and card")
     entries = sorted(folder.iterdir())
-    left_out = tuple(entry.name for entry in entries if entry.name in LEFT_OUT)
-    paths = {entry.name: entry for entry in entries if entry.name not in LEFT_OUT}
+    left_out = tuple(entry.name for entry in entries if _stays_home(entry.name))
+    paths = {entry.name: entry for entry in entries if entry.name not in left_out}
     for path in paths.values():
         _check_kind(path, folder)
     _check_whole(folder, paths)
@@ -202,6 +206,10 @@ def _check_names(repo_id: str, revision: str | None) -> None:
         raise ValueError(f"repo_id={repo_id!r} must be NAMESPACE/NAME, such as user/las-digits")
     if revision is not None and (not _BRANCH.fullmatch(revision) or re.fullmatch(r"[0-9a-f]{40}", revision)):
         raise ValueError(f"revision={revision!r} must be the name of a branch: letters, digits, -, _, . and /")
+
+
+def _stays_home(name: str) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in (*LEFT_OUT, *TRAINERS_OWN))
 
 
 def _check_kind(path: Path, folder: Path) -> None:
@@ -309,7 +317,7 @@ def _retried(step: Callable[[], _T]) -> _T:
     for wait in WAITS:
         try:
             return step()
-        except (httpx.HTTPError, OSError) as error:  # noqa: PERF203
+        except (httpx.HTTPError, OSError) as error:
             if not _may_pass(error):
                 raise
             time.sleep(wait)

@@ -1,16 +1,16 @@
 """The report of a run: the one file that every number in a card or README comes from.
 
-A report is plain JSON, `report.json`, written whole or not at all:
+A report is plain JSON, `report.json`, written whole or not at all, and read by `report_reader.py`:
 
     format        1; a reader refuses a newer one by name
     title, about  what was trained, and what the results do and do not show
     language, license, base_model
-    data          [{name, license, hours, source}]
+    data          [{name, license, hours, source}]; hours may be null
     recipe        {name: value}; seed
     results       [{dataset, split, about, utterances, wer, wer_interval, …, transcripts: [{spoken, written}]}]
     example       {spoken, written}, the clip of the picture beside the report
     limits        [sentence]
-    seconds       {training, total}
+    seconds       {training, total}, null where not measured
     machine       what it ran on, with versions
 """
 
@@ -24,12 +24,14 @@ from typing import Any
 import torch
 import transformers
 
+from ..processing.files import write_whole
+
 REPORT_FORMAT = 1
 REPORT_NAME = "report.json"
 
 
 def machine_facts(threads: int | None = None) -> dict[str, Any]:
-    """Processor, cores, threads, device, peak memory in GiB and versions, as they are now.
+    """Processor, cores, threads, device, peak memory in GB and versions, as they are now.
 
     Args:
         threads: Threads that the run computed on; default: torch's setting now.
@@ -51,12 +53,12 @@ def machine_facts(threads: int | None = None) -> dict[str, Any]:
 
 
 def peak_memory() -> float | None:
-    """GiB that this process and its largest finished child held at most; None on Windows, which does not tell."""
+    """GB that this process and its largest finished child held at most; None on Windows, which does not tell."""
     if sys.platform == "win32":
         return None
     import resource
 
-    unit = 2**30 if sys.platform == "darwin" else 2**20
+    unit = 1e9 if sys.platform == "darwin" else 1e9 / 1024  # ru_maxrss is in bytes there, in KiB elsewhere
     held = sum(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return round(held / unit, 2)
 
@@ -69,11 +71,4 @@ def write_report(folder: Path, report: dict[str, Any]) -> Path:
         OSError: The file cannot be written.
     """
     text = json.dumps({"format": REPORT_FORMAT, **report}, indent=2, ensure_ascii=False) + "\n"
-    path = folder / REPORT_NAME
-    part = path.with_name(f".{path.name}.part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-    return path
+    return write_whole(folder / REPORT_NAME, text)

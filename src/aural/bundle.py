@@ -15,6 +15,8 @@ from pathlib import Path
 
 from transformers import PreTrainedConfig
 
+from .processing.files import write_whole
+
 # Where the field has a customary name for a file, it is used; all others are FOLDER_FILE.py.
 CUSTOMARY = {"processing.features": "feature_extraction_log_mel", "processing.processor": "processing_aural"}
 PACKAGE = __package__ or "aural"
@@ -111,9 +113,7 @@ class Bundler:
     def write(self, travels: type, folder: Path) -> None:
         """Write the flat code into `folder`, each file whole or not at all."""
         for name, text in bundle(self._saved_with(travels).values()).items():
-            part = folder / f".{name}.part"
-            part.write_text(text, encoding="utf-8")
-            part.replace(folder / name)
+            write_whole(folder / name, text)
 
 
 __all__ = ["Bundler", "bundle", "flat_name"]

@@ -6,10 +6,11 @@
     aural publish demo/model user/las-digits
     aural corpora prompts-en data/prompts-en
 
-Anticipated trouble (`ValueError`, `OSError`) is one line on standard error and exit code 2, never a traceback.
+Trouble is one line on standard error and exit code 2, never a traceback; AURAL_TRACEBACK=1 shows it for a bug report.
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -71,24 +72,37 @@ def transcribe(
     files: Annotated[list[Path], typer.Argument(help="Audio files: wav, flac, ogg, opus, mp3.", show_default=False)],
     model: Annotated[str, typer.Option(help="Model folder or Hub id.", show_default=False)],
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per file and line.")] = False,
-    beams: Annotated[int | None, typer.Option(min=1, help="Width of the beam search; default: the model's.")] = None,
+    beams: Annotated[
+        int | None, typer.Option(min=1, max=64, help="Width of the beam search; default: the model's.")
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Files decoded together.")] = 8,
 ) -> None:
     """Write down what is said in audio files."""
+    from .processing import load_audio
     from .transcription import load_recognizer
     from .transcription import transcribe as transcribe_audio
 
     _without_bars_of_libraries()
     loaded, processor = load_recognizer(model)
     options: dict[str, Any] = {} if beams is None else {"num_beams": beams}
+    rate, failed = processor.feature_extractor.sampling_rate, False
     for start in range(0, len(files), batch_size):  # printed as it comes: a long list shows its progress
-        batch: list[Any] = list(files[start : start + batch_size])
-        for result in transcribe_audio(batch, loaded, processor, batch_size, **options):
+        readable = {}
+        for file in files[start : start + batch_size]:
+            try:
+                readable[file] = load_audio(file, rate)
+            except (OSError, ValueError) as error:  # one bad file costs the others nothing
+                failed = True
+                _say_error(error)
+        results = transcribe_audio(list(readable.values()), loaded, processor, batch_size, **options)
+        for file, result in zip(readable, results, strict=True):
             if as_json:
-                line = {"file": result.source, "text": result.text, "seconds": round(result.seconds, 3)}
+                line = {"file": str(file), "text": result.text, "seconds": round(result.seconds, 3)}
                 print(json.dumps(line, ensure_ascii=False), flush=True)
             else:
-                print(f"{result.source}: {result.text}" if len(files) > 1 else result.text, flush=True)
+                print(f"{file}: {result.text}" if len(files) > 1 else result.text, flush=True)
+    if failed:
+        raise typer.Exit(2)
 
 
 @app.command(epilog="Example: `aural card demo/model` · `aural card demo/model --id user/las-digits`")
@@ -99,7 +113,7 @@ def card(
     ] = None,
 ) -> None:
     """Write the model card, FOLDER/README.md, from the run's report there, and check it."""
-    from .model_cards.card import write_card
+    from .training.cards import write_card
 
     print(write_card(folder, repo_id))
 
@@ -129,7 +143,7 @@ def prompts_en(
         Path | None, typer.Option(help="Folder of Debian packages, as .deb files or unpacked; default: download.")
     ] = None,
 ) -> None:
-    """English telephone prompts of one voice, about 19 minutes with text, from Debian's asterisk-core-sounds-en."""
+    """English telephone prompts of one voice, 18 minutes with text, from Debian's asterisk-core-sounds-en."""
     from .training.corpora import make_prompts_en
 
     print(make_prompts_en(out, packages))
@@ -142,11 +156,16 @@ def _without_bars_of_libraries() -> None:
     transformers.utils.logging.disable_progress_bar()
 
 
+def _say_error(error: Exception) -> None:
+    print(f"aural: error: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
+
+
 def main() -> None:
     """Run the command line."""
     try:
         app()
-    except (ValueError, OSError) as error:
-        message = " ".join(str(error).split()) or type(error).__name__
-        print(f"aural: error: {message}", file=sys.stderr)
+    except (ValueError, OSError, TypeError, RuntimeError) as error:
+        if os.environ.get("AURAL_TRACEBACK"):
+            raise
+        _say_error(error)
         sys.exit(2)

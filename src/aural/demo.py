@@ -2,7 +2,7 @@
 
 The speech is what aural ships: one voice saying digits, letters and code words, joined into strings. What it proves
 and what it does not is said in the report: held-out strings are new arrangements of recordings the model knows, and
-the whole prompts, which it does not know, are far beyond a vocabulary of 170 words.
+the whole prompts, which it does not know, are far beyond its small vocabulary.
 """
 
 import shutil
@@ -21,10 +21,10 @@ from rich.progress import track
 from transformers import Seq2SeqTrainingArguments, set_seed
 
 from .configuration import LasConfig
-from .model_cards.card import write_card
 from .modeling import LasForConditionalGeneration
 from .processing import AuralProcessor, LogMelFeatureExtractor, train_tokenizer
 from .processing.plots import plot_alignment, save_figure
+from .training.cards import write_card
 from .training.clips import Clip, load_clips
 from .training.collator import SpeechCollator
 from .training.compose import STRINGS, ComposedStrings
@@ -200,13 +200,14 @@ def run_demo(out: Path, plan: DemoPlan, seed: int = 0, console: Console | None =
         OSError: `out` is a file, or a folder that holds something else than a demo.
     """
     console = console or Console()
+    out = out.resolve()
     _refuse_foreign(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     words = load_clips(WORDS)
     processor = make_processor([clip.text for clip in words])
     set_seed(seed)
     model = make_model(processor, plan.hidden)
-    console.print(_opening(words, plan, model))
+    _say(console, _opening(words, plan, model))
     with TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch, one_thread():
         folder = Path(scratch) / "demo"
         folder.mkdir()
@@ -223,8 +224,13 @@ def run_demo(out: Path, plan: DemoPlan, seed: int = 0, console: Console | None =
         }
         _save(folder, model, processor, report)
         _replace(folder, out)
-    console.print(_closing(report, out))
+    _say(console, _closing(report, out))
     return report
+
+
+def _say(console: Console, text: str) -> None:
+    """As it stands: no markup in paths, and lines as long as they are, so that a path can be copied."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _results(
@@ -268,10 +274,14 @@ def _save(folder: Path, model: LasForConditionalGeneration, processor: AuralProc
 
 
 def _refuse_foreign(out: Path) -> None:
+    """Only a folder that is empty or that a demo wrote, which its report shows, may be replaced."""
     if out.is_dir():
-        foreign = sorted({entry.name for entry in out.iterdir()} - {"model", REPORT_NAME, PICTURE})
+        names = {entry.name for entry in out.iterdir()}
+        foreign = sorted(names - {"model", REPORT_NAME, PICTURE} if REPORT_NAME in names else names)
         if foreign:
             raise FileExistsError(f"{out} holds {foreign[0]}, which is no part of a demo; choose another --out")
+        if out == Path.cwd() or out.is_mount():
+            raise FileExistsError(f"{out} is the folder you are in, or a mount point; name a folder in it for --out")
     elif out.exists():
         raise NotADirectoryError(f"{out} is a file; --out names a folder")
 
@@ -301,11 +311,15 @@ def _facts(words: Sequence[Clip], plan: DemoPlan, model: LasForConditionalGenera
                 "source": "recorded by Allison Smith; shipped in aural, composed into strings as training goes on",
             }
         ],
-        "recipe": {**asdict(plan), "recordings": len(words), "parameters": model.num_parameters()},
+        "recipe": {
+            **{name: value for name, value in asdict(plan).items() if name not in ("strings", "prompts")},
+            "recordings": len(words),
+            "parameters": model.num_parameters(),
+        },
         "seed": seed,
         "limits": [
             "One voice, recorded in a studio: other voices and rooms were never heard.",
-            f"{len(words)} spoken words; held-out strings arrange recordings that training has used.",
+            f"{len(words)} recordings of one or two words; held-out strings arrange recordings that training used.",
             "Whole prompts show what it does with words it does not know: it fails on most.",
         ],
     }

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor, PreTrainedModel
+from huggingface_hub.errors import StrictDataclassError
+from transformers import AutoConfig, AutoModelForSpeechSeq2Seq, AutoProcessor, PreTrainedModel
 
 from .processing import AuralProcessor, load_audio
 
@@ -22,6 +23,7 @@ class Transcript:
         seconds: Length of the audio.
         source: The file, or `"audio 0"`, … for audio given otherwise.
         alignment: Attention `(tokens, listener frames)` of each written token, `<eos>` last; one head, or their mean.
+            One column, all ones, from a model without attention (`attention_kind="none"`).
         tokens: The written tokens, as the tokenizer names them.
         seconds_per_frame: Seconds per listener frame of `alignment`.
     """
@@ -46,20 +48,33 @@ def load_recognizer(folder: str | Path, device: str | torch.device = "cpu") -> t
         ValueError: The vocabulary or the features do not fit the model.
     """
     path = Path(folder)
+    if not str(folder).strip():
+        raise ValueError(f"model={str(folder)!r} names nothing; give a model folder or a Hub id")
     if path.is_file():
         raise NotADirectoryError(f"{folder} is a file; a model is a folder with config.json, weights and processor")
     if path.is_dir() and not (path / "config.json").is_file():
         raise FileNotFoundError(f"{folder} is not a model folder: it has no config.json")
-    try:
-        with _no_conversion():
-            model = AutoModelForSpeechSeq2Seq.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
+    with _said_of(folder):
+        config = AutoConfig.from_pretrained(folder)
         processor = AutoProcessor.from_pretrained(folder)
-    except OSError as error:
-        raise OSError(f"cannot load a model from {folder}: {_first_line(error)}") from error
-    except Exception as error:  # damaged weights and JSON raise whatever their reader raises
-        raise ValueError(f"cannot load a model from {folder}: {_first_line(error)}") from error
-    _check_fit(model, processor, str(folder))
+    _check_fit(config, processor, str(folder))  # before the weights, whose shapes would fail with a longer story
+    with _said_of(folder), _no_conversion():
+        model = AutoModelForSpeechSeq2Seq.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
     return model.to(device).eval(), processor
+
+
+@contextmanager
+def _said_of(folder: str | Path) -> Iterator[None]:
+    """Whatever reading a folder raises becomes one line that names the folder and keeps the reason."""
+    try:
+        yield
+    except Exception as error:  # damaged weights and JSON raise whatever their reader raises
+        reason: BaseException = error
+        if isinstance(error, StrictDataclassError) and error.__cause__ is not None:
+            reason = error.__cause__  # the config's own words
+        text = " ".join(str(reason).split()) or type(reason).__name__
+        kind = OSError if isinstance(error, OSError) else ValueError
+        raise kind(f"cannot load a model from {folder}: {text}") from error
 
 
 @contextmanager
@@ -77,24 +92,26 @@ def _no_conversion() -> Iterator[None]:
             os.environ[name] = before
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-def _check_fit(model: PreTrainedModel, processor: AuralProcessor, folder: str) -> None:
+def _check_fit(config: Any, processor: AuralProcessor, folder: str) -> None:
     """A model that loads beside another vocabulary would transcribe garbage without a word."""
     if not isinstance(processor, AuralProcessor):
         raise ValueError(f"{folder} holds a {type(processor).__name__}, not an AuralProcessor")
-    symbols, rows = len(processor.tokenizer), model.config.vocab_size
+    symbols, rows = len(processor.tokenizer), config.vocab_size
     if symbols != rows:
         raise ValueError(f"{folder}: the tokenizer has {symbols} symbols but the model's vocab_size is {rows}")
     for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
-        ours, theirs = getattr(processor.tokenizer, name), getattr(model.config, name)
+        ours, theirs = getattr(processor.tokenizer, name), getattr(config, name)
         if ours != theirs:
             raise ValueError(f"{folder}: the tokenizer's {name} is {ours} but the model's is {theirs}")
-    mels, wanted = processor.feature_extractor.num_mel_bins, model.config.num_mel_bins
+    mels, wanted = processor.feature_extractor.num_mel_bins, config.num_mel_bins
     if mels != wanted:
         raise ValueError(f"{folder}: the feature extractor gives {mels} mels but the model takes {wanted}")
+    shift = processor.feature_extractor.seconds_per_frame * 1000
+    if abs(shift - config.frame_shift_ms) > 1e-6:
+        raise ValueError(
+            f"{folder}: the feature extractor gives a frame every {shift:g} ms but the model's frame_shift_ms is "
+            f"{config.frame_shift_ms:g}"
+        )
 
 
 def transcribe(

@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 import tests.benchmarks
+from aural.processing.files import write_whole
 
 
 def main(chosen: list[str], out: Path | None = None) -> int:
@@ -43,7 +44,7 @@ def main(chosen: list[str], out: Path | None = None) -> int:
     Console().print(table)
     if out is not None:
         machine = {"threads": torch.get_num_threads(), "processor": platform.machine(), "torch": torch.__version__}
-        out.write_text(json.dumps({"rows": rows, "machine": machine}, indent=2) + "\n", encoding="utf-8")
+        write_whole(out, json.dumps({"rows": rows, "machine": machine}, indent=2) + "\n")
     return 1 if short or not names else 0
 
 

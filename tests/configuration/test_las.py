@@ -50,6 +50,13 @@ def test_save_and_load_keep_every_field(tmp_path):
         ("pad_token_id", 32),
         ("mask_time_length", 0),
         ("mask_feature_prob", 1.2),
+        ("mask_time_min_masks", -3),
+        ("frame_shift_ms", float("nan")),
+        ("frame_shift_ms", float("inf")),
+        ("initializer_range", -1),
+        ("eos_token_id", []),
+        ("pad_token_id", 2),
+        ("eos_token_id", [2, 99]),
     ],
 )
 def test_impossible_values_are_refused_by_name(field, value):

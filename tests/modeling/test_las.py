@@ -52,6 +52,11 @@ def test_decoder_inputs_are_the_start_token_then_labels_without_the_last():
     assert torch.equal(model(features, mask, labels=LABELS).logits, expected)
 
 
+def test_a_batch_without_labels_to_count_costs_nothing():
+    features, mask = clips([20])
+    assert tiny_las()(features, mask, labels=torch.full((1, 3), -100)).loss.item() == 0
+
+
 def test_label_smoothing_is_pytorchs():
     model = tiny_las(label_smoothing=0.2)
     features, mask = clips([20, 16, 8])
@@ -143,6 +148,15 @@ def test_saved_and_loaded_model_is_bit_equal(tmp_path):
     assert torch.equal(loaded(features, mask, labels=LABELS).logits, model(features, mask, labels=LABELS).logits)
     assert loaded.generation_config.num_beams == 4
     assert loaded.generation_config.max_tokens_per_second == 30
+
+
+def test_a_head_on_a_base_models_folder_gets_beams_and_length_limit(tmp_path):
+    tiny_las().model.save_pretrained(tmp_path / "base")
+    head = LasForConditionalGeneration.from_pretrained(tmp_path / "base")
+    assert (head.generation_config.num_beams, head.generation_config.max_length) == (4, 4096)
+    head.save_pretrained(tmp_path / "head")
+    loaded = LasForConditionalGeneration.from_pretrained(tmp_path / "head")
+    assert (loaded.generation_config.num_beams, loaded.generation_config.max_tokens_per_second) == (4, 30)
 
 
 def test_base_model_loads_from_the_heads_folder(tmp_path):
@@ -253,6 +267,9 @@ def test_several_ends_are_all_left_out_of_ctc_targets():
         (torch.randn(1, 4, MELS), torch.tensor([[0, 0, 1, 1]]), None, "padded on the right"),
         (torch.randn(1, 20, MELS), None, torch.tensor([[4, VOCABULARY, 2]]), r"labels\[0, 1\]=9 .* 0 to 8"),
         (torch.randn(1, 20, MELS), None, torch.tensor([[-5, 2]]), r"labels\[0, 0\]=-5"),
+        (torch.randn(1, 20, MELS), None, torch.tensor([4, 2]), r"labels \(2,\) must be \(batch=1, targets\)"),
+        (torch.randn(1, 20, MELS), None, torch.tensor([[4], [2]]), r"labels \(2, 1\) must be \(batch=1, targets\)"),
+        (torch.randn(1, 20, MELS), None, torch.zeros(1, 0), "at least one target"),
         (None, None, None, "input_features"),
     ],
 )

@@ -135,6 +135,35 @@ def test_the_longest_text_follows_from_each_clips_own_frames(beams):
     assert ends == [60, 30, 16]  # 30 tokens a second, at least 16
 
 
+def test_a_text_that_runs_into_its_limit_pays_for_its_end():
+    for seed in range(4):
+        model = tiny_las(seed=seed, scale=0.5)
+        model.lm_head.bias.data[2] = -6.0
+        features, mask = clips([30], seed=seed)
+        output = model.generate(
+            features,
+            attention_mask=mask,
+            num_beams=3,
+            length_penalty=0.0,
+            return_dict_in_generate=True,
+            output_scores=True,
+        )
+        tokens = text_of(output.sequences[0])
+        assert len(tokens) == 17  # 16 and the end
+        expected = sum_of_log_probs(model, features, mask, tokens)
+        assert output.sequences_scores[0].item() == pytest.approx(expected, abs=1e-3)
+
+
+def test_listener_outputs_serve_several_calls_unchanged():
+    model = tiny_las()
+    features, mask = clips([40, 30, 12])
+    listened = model.model.listen(features, mask)
+    expected = model.generate(features, attention_mask=mask).tolist()
+    for _ in range(2):
+        assert model.generate(encoder_outputs=listened, attention_mask=mask).tolist() == expected
+    assert listened.last_hidden_state.shape[0] == 3
+
+
 def test_three_hundred_characters_are_not_cut():
     features, mask = clips([2000])  # 20 s
     written = never_ending().generate(features, attention_mask=mask, num_beams=1)
@@ -153,7 +182,7 @@ def test_limits_can_be_changed_and_lifted():
 
 
 def test_a_callers_own_processor_and_config_still_work():
-    from transformers import GenerationConfig, LogitsProcessor
+    from transformers import GenerationConfig, LogitsProcessor, StoppingCriteria, StoppingCriteriaList
 
     class Only5(LogitsProcessor):
         def __call__(self, input_ids, scores):
@@ -166,6 +195,12 @@ def test_a_callers_own_processor_and_config_still_work():
     assert (
         tiny_las().generate(features, config, [Only5()]).tolist() == written.tolist()
     )  # by place, as in transformers
+
+    class AtTwo(StoppingCriteria):
+        def __call__(self, input_ids, scores, **kwargs):
+            return torch.full((len(input_ids),), input_ids.shape[1] >= 2)
+
+    assert tiny_las().generate(features, config, [Only5()], StoppingCriteriaList([AtTwo()])).tolist() == [[1, 5]]
 
 
 def test_sampling_repeats_with_a_seed_and_varies_without():

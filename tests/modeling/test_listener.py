@@ -85,6 +85,13 @@ def test_hidden_states_show_every_layer_of_the_pyramid():
     assert shapes == [(1, 10, 16), (1, 5, 16), (1, 3, 16)]
 
 
+def test_a_replica_that_lists_no_parameters_still_listens(monkeypatch):
+    listener = Listener(tiny_config())  # as nn.DataParallel makes them
+    expected = listener(*clips([10])).last_hidden_state
+    monkeypatch.setattr(Listener, "parameters", lambda self, recurse=True: iter(()))
+    assert torch.equal(listener(*clips([10])).last_hidden_state, expected)
+
+
 def test_ctc_states_come_from_the_layer_under_the_ctc_head():
     config = tiny_config(listener_time_reductions=[2, 2, 2], ctc_weight=0.5)
     output = Listener(config)(*clips([16]))

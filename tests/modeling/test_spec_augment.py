@@ -31,7 +31,7 @@ def test_every_clip_gets_its_own_spans():
 
 def test_masked_entries_are_zero_and_the_input_is_left_alone():
     torch.manual_seed(0)
-    config = LasConfig(mask_time_prob=0.0, mask_time_min_masks=1, mask_time_length=4, mask_feature_prob=0.0,
+    config = LasConfig(mask_time_prob=1e-9, mask_time_min_masks=1, mask_time_length=4, mask_feature_prob=1e-9,
                        mask_feature_min_masks=1, mask_feature_length=3)  # fmt: skip
     features = torch.ones(2, 20, 8)
     masked = spec_augment(features, torch.ones(2, 20, dtype=torch.bool), config)
@@ -40,6 +40,12 @@ def test_masked_entries_are_zero_and_the_input_is_left_alone():
         times, mels = (row == 0).all(1), (row == 0).all(0)
         assert (times.sum(), mels.sum()) == (4, 3)
         assert ((row == 0) == (times[:, None] | mels[None])).all()
+
+
+def test_a_probability_of_zero_switches_an_axis_off():
+    features = torch.ones(2, 40, 8)
+    off = LasConfig(mask_time_prob=0.0, mask_feature_prob=0.0, mask_time_min_masks=2, mask_feature_min_masks=2)
+    assert (spec_augment(features, torch.ones(2, 40, dtype=torch.bool), off) == 1).all()
 
 
 def test_a_seed_repeats_the_spans():

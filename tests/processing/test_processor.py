@@ -105,3 +105,14 @@ def test_saved_folder_gives_the_same_processor(processor, tmp_path):
 def test_wrong_rate_is_refused(processor):
     with pytest.raises(ValueError, match="8000"):
         processor(audio=wave(0.3), sampling_rate=8_000)
+
+
+def test_lists_of_numpy_integers_and_of_tensors_decode_without_the_ignored(processor):
+    ids = [*processor.tokenizer("ab").input_ids, -100]
+    expected = processor.decode(ids)
+    assert processor.decode([np.int64(i) for i in ids]) == processor.decode([torch.tensor(i) for i in ids]) == expected
+
+
+def test_an_empty_list_of_texts_is_refused(processor):
+    with pytest.raises(ValueError, match="text is an empty list"):
+        processor(text=[])

@@ -102,6 +102,11 @@ def test_training_and_test_strings_share_no_text():
 def test_bad_arguments_are_refused_by_name():
     with pytest.raises(ValueError, match="clips is empty"):
         ComposedStrings([], PROCESSOR, 10, 0)
+    with pytest.raises(ValueError, match="group=0"):
+        strings(group=0)
+    same = ComposedStrings([CLIPS[0]], PROCESSOR, 1, 0, stages=(Stage(1.0, 2, 2),), held_out=True)
+    with pytest.raises(ValueError, match="1 clips: no held-out string of 2 words"):
+        same.compose(0)
     with pytest.raises(ValueError, match=r"must end with until=1\.0"):
         strings(stages=CURRICULUM[:1])
     with pytest.raises(IndexError, match=r"index=60 must be in \[0, 60\)"):

@@ -177,6 +177,18 @@ def test_a_stream_gives_the_same_items(folder, processor):
     assert item["labels"] == expected["labels"]
 
 
+def test_a_damaged_table_is_named_with_its_row(folder):
+    table = folder / "metadata.csv"
+    table.write_text("file_name,text,duration\na.wav,one,1.0\nb.wav,two,x\n")
+    for name in ("a.wav", "b.wav"):
+        soundfile.write(folder / name, np.zeros(1600), RATE)
+    with pytest.raises(ValueError, match=r"metadata\.csv: row 2: duration is 'x'"):
+        load_speech(folder)
+    table.write_bytes("file_name,text\na.wav,caf\xe9\n".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"metadata\.csv is not CSV in UTF-8"):
+        load_speech(folder)
+
+
 def test_durations_come_from_headers_or_from_the_column(folder, processor):
     assert SpeechDataset(rows(folder), processor).durations == pytest.approx(SECONDS)
     with_column = rows(folder).add_column("duration", [4.0, 3.0, 2.0, 1.0])

@@ -131,7 +131,7 @@ def test_a_folder_without_card_or_licence_says_which_command_makes_one(folder):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("training_args.bin", b"", "training_args.bin is pickled"),
+        ("pytorch_model.bin", b"", "pytorch_model.bin is pickled"),
         ("optimizer.pt", b"", "optimizer.pt is pickled"),
         ("notes.docx", b"", r"notes.docx is no file of a model: allowed are \.json"),
         (".env", b"", "looks like a secret by its name"),
@@ -164,8 +164,8 @@ def test_links_that_leave_the_folder_and_folders_are_refused(folder, tmp_path):
     with pytest.raises(ValueError, match=r"notes\.txt is a link that leaves the folder"):
         plan_publication(folder, "user/name")
     (folder / "notes.txt").unlink()
-    (folder / "checkpoint-5").mkdir()
-    with pytest.raises(ValueError, match="checkpoint-5 is a folder"):
+    (folder / "pictures").mkdir()
+    with pytest.raises(ValueError, match="pictures is a folder"):
         plan_publication(folder, "user/name")
 
 

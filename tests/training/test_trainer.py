@@ -188,6 +188,22 @@ def test_tensorboard_reports_when_chosen(processor, rows, tmp_path):
     assert list(tmp_path.rglob("events.out*"))
 
 
+@TRAINERS
+def test_evaluation_works_without_generating(trainer_class, processor, rows, tmp_path):
+    trainer = make_trainer(trainer_class, processor, rows, tmp_path, predict_with_generate=False)
+    trainer.compute_metrics = lambda prediction: {"shape": prediction.predictions.shape[-1]}
+    scores = trainer.evaluate()
+    assert scores["eval_shape"] == len(processor.tokenizer)
+    assert np.isfinite(scores["eval_loss"])
+
+
+def test_the_trainers_own_label_smoothing_works_with_the_collators_decoder_inputs(processor, rows, tmp_path):
+    trainer = make_trainer(Seq2SeqTrainer, processor, rows, tmp_path, label_smoothing_factor=0.1, max_steps=1)
+    trainer.data_collator = SpeechCollator(model=trainer.model)
+    trainer.train()
+    assert np.isfinite(losses(trainer)).all()
+
+
 def test_accumulating_four_batches_trains_as_one_of_four_times_the_size(processor, rows, tmp_path):
     weights = []
     for batch_size, steps in ((4, 1), (1, 4)):

@@ -1,11 +1,11 @@
 """Model cards: README.md of a model folder, generated from the run's `report.json`, never typed.
 
-    from aural.model_cards.card import write_card
+    from aural.training.cards import write_card
     write_card("las-demo")  # the folder holds config.json, report.json and, if there is a picture, alignment.png
 
 What is notable here:
 
-- every number is the report's or counted from its transcripts (`report.py` checks one against the other);
+- every number is the report's or counted from its transcripts (`report_reader.py` checks one against the other);
 - text from outside is escaped: whatever a title, a transcript or a folder's name holds, it is shown as text, in the
   body as in the YAML front matter;
 - the same folder gives the same bytes, on any machine: nothing of the day, the path or the installed versions enters;
@@ -13,7 +13,6 @@ What is notable here:
 """
 
 import json
-import os
 import re
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
@@ -25,10 +24,11 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from huggingface_hub.utils import validate_repo_id
 
-from ..training.reports import REPORT_NAME
+from ..processing.files import write_whole
 from .citations import bibtex
 from .markdown import bullets, escape, label, table
-from .report import Rate, Report, Result, Utterance, read_report
+from .report_reader import Rate, Report, Result, Utterance, read_report
+from .reports import REPORT_NAME
 
 PICTURE, CARD = "alignment.png", "README.md"
 PIPELINES = {"las": "automatic-speech-recognition"}  # by model type
@@ -131,17 +131,11 @@ def write_card(folder: str | Path, repo_id: str | None = None) -> Path:
     folder = Path(folder)
     text = str(render_card(folder, repo_id))
     check_card(text, folder)
-    part = folder / f".{CARD}.{os.getpid()}.part"
-    try:
-        part.write_text(text, encoding="utf-8", newline="\n")
-        part.replace(folder / CARD)
-    finally:
-        part.unlink(missing_ok=True)
-    return folder / CARD
+    return write_whole(folder / CARD, text)
 
 
 def _template() -> Template:
-    return Template(files(__package__).joinpath("template.md").read_text(encoding="utf-8"))
+    return Template(files("aural.model_cards").joinpath("template.md").read_text(encoding="utf-8"))
 
 
 def _read_config(path: Path) -> dict[str, Any]:
@@ -173,12 +167,12 @@ def _metadata(report: Report, config: dict[str, Any]) -> ModelCardData:
 
 
 def _is_repo_id(name: str | None) -> bool:
-    """The Hub refuses a card whose base is no id; a folder's path is named in the body alone."""
+    """The Hub refuses a card whose base is no id, and takes a bare name for another's; a folder is for the body."""
     try:
         validate_repo_id(name)
     except ValueError:
         return False
-    return name is not None
+    return name is not None and "/" in name
 
 
 def _eval_results(report: Report) -> list[EvalResult]:
@@ -266,12 +260,18 @@ def _usage(name: str, travels: bool) -> str:
 
 
 def _data_table(report: Report) -> str:
-    rows = ((escape(s.name), escape(s.license), f"{s.hours:.3g}", escape(s.source)) for s in report.data)
+    rows = (
+        (escape(s.name), escape(s.license), "–" if s.hours is None else f"{s.hours:.3g}", escape(s.source))
+        for s in report.data
+    )
     return table(("Data", "Licence", "Hours", "Source"), rows)
 
 
 def _machine_table(report: Report) -> str:
-    times = {f"{part}, h:mm:ss": str(timedelta(seconds=round(s))) for part, s in report.seconds.items()}
+    times = {
+        f"{part}, h:mm:ss": None if s is None else str(timedelta(seconds=round(s)))
+        for part, s in report.seconds.items()
+    }
     facts = {name.replace("_", " "): value for name, value in report.machine.items()}
     return _settings_table({**facts, **times, **report.versions})
 

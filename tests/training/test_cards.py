@@ -15,10 +15,10 @@ from huggingface_hub import ModelCard
 from markdown_it import MarkdownIt
 
 from aural import transcribe
-from aural.model_cards.card import check_card, choose_transcripts, render_card, write_card
-from aural.model_cards.markdown import escape
-from aural.model_cards.report import Utterance, read_report
+from aural.training.cards import check_card, choose_transcripts, render_card, write_card
+from aural.training.markdown import escape
 from aural.training.metrics import score_texts
+from aural.training.report_reader import Utterance, read_report
 from tests.whole import save_folder, wave
 
 SPOKEN = [
@@ -178,6 +178,16 @@ def test_the_body_tells_data_recipe_machine_limits_and_citation(tmp_path):
     assert "1506.07503" in str(render_card(tmp_path))
 
 
+def test_what_was_not_measured_is_a_dash(tmp_path):
+    data = [{"name": "clips", "license": "not stated", "hours": None, "source": "aural"}]
+    report = make_report(data=data, seconds={"training": None, "total": None}, base_model="las-base")
+    text = str(render_card(save_report(tmp_path, report)))
+    assert "| clips | not stated | – | aural |" in text
+    assert "| training, h:mm:ss | – |" in text
+    assert "Fine-tuned from las-base." in text
+    assert "base_model" not in front_matter(text)  # a folder's name, which may be somebody's on the Hub
+
+
 def test_the_picture_is_shown_if_there_is_one(tmp_path):
     folder = save_report(tmp_path, make_report())
     assert "alignment.png" not in str(render_card(folder))
@@ -316,6 +326,7 @@ def change(report: dict[str, Any], field: str, value: Any) -> dict[str, Any]:
         ("data.0.license", ..., r"data\[0\]\.license is missing"),
         ("data.0.hours", "two", r"data\[0\]\.hours is 'two'; it must be a number"),
         ("data.0.hours", float("nan"), r"data\[0\]\.hours is nan"),
+        ("data.0.hours", ..., r"data\[0\]\.hours is missing"),
         ("recipe.deep", {"a": 1}, r"recipe\.deep is .* must be flat"),
         ("seed", True, "seed is True"),
         ("seconds.total", ..., r"seconds\.total is missing"),
@@ -340,7 +351,7 @@ def test_a_wrong_report_names_file_and_field(tmp_path, field, value, message):
 
 
 def test_what_a_card_is_made_of_must_be_there(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"report\.json does not exist: `aural demo` and every training"):
+    with pytest.raises(FileNotFoundError, match=r"report\.json does not exist: .*create_model_card"):
         render_card(tmp_path)
     for text in ("{", "[]", "\xff"):
         (tmp_path / "report.json").write_bytes(text.encode("latin-1"))

@@ -1,6 +1,6 @@
 """The report of a run: what `report.json` must hold, read and checked before anything is said from it.
 
-    from aural.model_cards.report import read_report
+    from aural.training.report_reader import read_report
     read_report("demo/report.json").results[0].wer.value
 
 What is notable here:
@@ -17,14 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ..training.metrics import count_edits
-from ..training.reports import REPORT_FORMAT
+from .metrics import count_edits
+from .reports import REPORT_FORMAT
 
 LARGEST = 1e9  # hours, seconds, rates: beyond it nothing was measured
 TOLERANCE = 1e-9  # of an error rate, between the report and its transcripts: what JSON and summation may lose
 
-_LICENSE = re.compile(r"[a-z0-9]+([.-][a-z0-9]+)*")  # the Hub's identifiers, such as cc-by-sa-3.0
-_LANGUAGE = re.compile(r"[a-z]{2,3}|multilingual")
+LICENSE = re.compile(r"[a-z0-9]+([.-][a-z0-9]+)*")  # the Hub's identifiers, such as cc-by-sa-3.0
+LANGUAGE = re.compile(r"[a-z]{2,3}|multilingual")
 
 Plain = str | int | float | bool | None
 
@@ -79,11 +79,11 @@ class Result:
 
 @dataclass(frozen=True)
 class Source:
-    """Training data: its name, licence, hours of audio, and where it comes from."""
+    """Training data: its name, licence, hours of audio if they are known, and where it comes from."""
 
     name: str
     license: str
-    hours: float
+    hours: float | None
     source: str
 
 
@@ -99,7 +99,7 @@ class Report:
         data: what the model was trained on.
         recipe: settings by name.
         seed: what the run followed from.
-        seconds: wall time of `training` and in `total`.
+        seconds: wall time of `training` and in `total`; None where it was not measured.
         machine: `processor`, `cores`, `threads`, `device`, `peak_memory_gb`.
         versions: of the libraries, by name.
         limits: what the model cannot do.
@@ -115,7 +115,7 @@ class Report:
     data: tuple[Source, ...]
     recipe: dict[str, Any]
     seed: int
-    seconds: dict[str, float]
+    seconds: dict[str, float | None]
     machine: dict[str, Plain]
     versions: dict[str, str]
     limits: tuple[str, ...]
@@ -133,7 +133,10 @@ def read_report(path: str | Path) -> Report:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist: `aural demo` and every training write it; a card needs it")
+        raise FileNotFoundError(
+            f"{path} does not exist: a card says only what it holds. `aural demo` writes it, and AuralTrainer's "
+            f"create_model_card(license=…, language=…, dataset=…) does so for a training of your own"
+        )
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -181,6 +184,9 @@ class _Record:
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LARGEST:
             self.fail(name, f"a number from 0 to {LARGEST:g}")
         return value
+
+    def number_or_null(self, name: str) -> float | None:
+        return None if name in self.values and self.values[name] is None else self.number(name)
 
     def whole(self, name: str, least: int = 0) -> int:
         value = self.values.get(name)
@@ -238,16 +244,16 @@ def _read(record: _Record) -> Report:
     return Report(
         title=record.text("title"),
         about=record.text("about"),
-        language=record.code("language", _LANGUAGE, "an ISO 639 code such as 'en', or 'multilingual'"),
-        license=record.code("license", _LICENSE, "an identifier such as 'cc-by-sa-3.0' (licence field required)"),
+        language=record.code("language", LANGUAGE, "an ISO 639 code such as 'en', or 'multilingual'"),
+        license=record.code("license", LICENSE, "an identifier such as 'cc-by-sa-3.0' (licence field required)"),
         base_model=record.values["base_model"],
         data=tuple(
-            Source(entry.text("name"), entry.text("license"), entry.number("hours"), entry.text("source"))
+            Source(entry.text("name"), entry.text("license"), entry.number_or_null("hours"), entry.text("source"))
             for entry in record.records("data")
         ),
         recipe=record.flat("recipe"),
         seed=record.whole("seed"),
-        seconds={name: seconds.number(name) for name in ("training", "total")},
+        seconds={name: seconds.number_or_null(name) for name in ("training", "total")},
         machine={name: machine.plain(name) for name in ("processor", "cores", "threads", "device", "peak_memory_gb")},
         versions={name: versions.text(name) for name in ("aural", *versions.values)},
         limits=record.texts("limits"),
