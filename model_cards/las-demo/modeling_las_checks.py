@@ -1,0 +1,96 @@
+"""What LAS refuses, in words: each check names the argument, the row and what is allowed.
+
+Checks of values wait for the host, so on an accelerator only those run that cost no synchronisation; the collator
+checks the same things where the data still lie on the host.
+"""
+
+import torch
+
+IGNORED_LABEL = -100  # transformers' own: labels that no loss counts
+
+
+def _on_host(tensor: torch.Tensor) -> bool:
+    return tensor.device.type == "cpu" and not torch.compiler.is_compiling()
+
+
+def check_features(features: torch.Tensor, mask: torch.Tensor | None, num_mel_bins: int) -> None:
+    """Features are `(batch, frames, num_mel_bins)`, every row has frames, and the real ones come first.
+
+    Raises:
+        ValueError: Otherwise.
+    """
+    if features.ndim != 3 or features.shape[-1] != num_mel_bins:
+        raise ValueError(f"input_features {tuple(features.shape)} must be (batch, frames, {num_mel_bins})")
+    if features.shape[1] == 0:
+        raise ValueError("input_features have no frames")
+    if mask is None:
+        return
+    if mask.shape != features.shape[:2]:
+        raise ValueError(f"attention_mask {tuple(mask.shape)} must be (batch, frames) = {tuple(features.shape[:2])}")
+    if not _on_host(mask):
+        return
+    real = mask.bool()
+    empty = (~real.any(-1)).nonzero()
+    if len(empty):
+        raise ValueError(f"attention_mask row {empty[0].item()} is all padding; every clip needs a frame")
+    if (real[:, 1:] & ~real[:, :-1]).any():
+        raise ValueError("attention_mask must be padded on the right: real frames (1) first, then padding (0)")
+
+
+def check_labels(labels: torch.Tensor, batch: int, vocab_size: int) -> None:
+    """Labels are `(batch, targets)`, at least one target, each `-100` or in `[0, vocab_size)`.
+
+    Raises:
+        ValueError: Otherwise, naming the label and its row.
+    """
+    if labels.ndim != 2 or labels.shape[0] != batch or labels.shape[1] == 0:
+        raise ValueError(f"labels {tuple(labels.shape)} must be (batch={batch}, targets), at least one target")
+    if not _on_host(labels):
+        return
+    wrong = ((labels != IGNORED_LABEL) & ((labels < 0) | (labels >= vocab_size))).nonzero()
+    if len(wrong):
+        row, column = (int(index) for index in wrong[0])
+        raise ValueError(
+            f"labels[{row}, {column}]={labels[row, column].item()} is outside the vocabulary: "
+            f"allowed are 0 to {vocab_size - 1}, and -100 to ignore"
+        )
+
+
+def check_ctc_states(states: torch.Tensor | None) -> torch.Tensor:
+    """The states under the CTC head, which only the listener itself gives.
+
+    Raises:
+        ValueError: There are none.
+    """
+    if states is None:
+        raise ValueError("encoder_outputs hold no ctc_states: for a CTC loss pass what the listener returned, whole")
+    return states
+
+
+def check_ctc_targets(targets: torch.Tensor, lengths: torch.Tensor, frames: torch.Tensor, blank: int) -> None:
+    """A CTC path needs a frame per token, and one more between two equal tokens.
+
+    Runs on every device: `ctc_loss` brings the lengths to the host anyway.
+
+    Args:
+        targets: `(batch, targets)`, `blank` beyond `lengths`.
+        lengths, frames: `(batch,)`.
+        blank: Id that no target may be.
+
+    Raises:
+        ValueError: A clip has too few frames, or a target is the blank.
+    """
+    if torch.compiler.is_compiling():
+        return
+    inside = torch.arange(targets.shape[1], device=targets.device) < lengths[:, None]
+    if (inside & (targets == blank)).any():
+        raise ValueError(f"labels hold {blank}, the CTC blank (pad), which no text may contain")
+    repeats = ((targets[:, 1:] == targets[:, :-1]) & inside[:, 1:]).sum(-1)
+    needed = lengths + repeats
+    short = (needed > frames).nonzero()
+    if len(short):
+        row = int(short[0])
+        raise ValueError(
+            f"labels row {row} cannot be aligned by CTC: its {lengths[row].item()} tokens need {needed[row].item()} "
+            f"frames of the CTC layer, the clip has {frames[row].item()} (tokens {targets[row][:20].tolist()})"
+        )
