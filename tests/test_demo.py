@@ -130,3 +130,13 @@ def test_figures_of_the_picture_are_those_of_the_alignment():
     assert attention.get_xlim() == (0, 0.4)
     with pytest.raises(ValueError, match="2 tokens for 3 rows"):
         plot_alignment(np.zeros((40, 8)), alignment, ["a", "b"], 0.01, 0.1)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(("plan", "bar"), [("standard", 0.08), ("long", 0.04)])
+def test_the_demo_reaches_its_bar(plan, bar, tmp_path):
+    report = run_demo(tmp_path / "out", PLANS[plan], console=Console(quiet=True))
+    strings = report["results"][0]
+    assert strings["utterances"] >= 300
+    assert strings["wer"] <= bar
+    assert report["machine"]["peak_memory_gb"] < 4
