@@ -5,14 +5,18 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 import transformers
+from huggingface_hub import HfApi
+from transformers.utils import PushToHubMixin
 
+import aural.bundle
 import aural.modeling
-from aural import AuralProcessor, LasConfig, LasForConditionalGeneration, LogMelFeatureExtractor
+from aural import AuralProcessor, LasConfig, LasForConditionalGeneration, LogMelFeatureExtractor, train_tokenizer
 from aural.bundle import bundle, flat_name
 from aural.registration import MODELS, OTHERS
 from tests.whole import save_folder, wave
@@ -167,3 +171,38 @@ def test_a_newer_format_is_refused_by_name(folder, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({**config, "aural_format": 2}))
     with pytest.raises(Exception, match=r"aural_format=2.*saved by a newer aural"):
         LasConfig.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("from ..configuration import LasConfig", "line 2: import from the file, not from the package"),
+        ("from . import attention", "line 2: import from the file, not from the package"),
+        (
+            "from ..configuration.las  import LasConfig",
+            "line 2: expected `from …configuration.las import` on one line",
+        ),
+    ],
+)
+def test_an_import_that_a_flat_folder_cannot_follow_is_refused(monkeypatch, line, message):
+    monkeypatch.setattr(aural.bundle, "_source", lambda module: f"import torch\n{line}\n")
+    with pytest.raises(ValueError, match=message):
+        aural.bundle._flatten.__wrapped__("aural.modeling.las")
+
+
+def test_saving_that_uploads_finds_the_code_already_there(monkeypatch, tmp_path):
+    sent = {}
+
+    def upload(self, working_dir, *args, **kwargs):
+        sent[type(self)] = {path.name for path in Path(working_dir).iterdir()}
+
+    monkeypatch.setattr(PushToHubMixin, "_upload_modified_files", upload)
+    monkeypatch.setattr(HfApi, "create_repo", lambda self, repo_id, **_: SimpleNamespace(repo_id=repo_id))
+    features = LogMelFeatureExtractor(num_mel_bins=6)
+    for saved, code in (
+        (LasConfig(), "modeling_las.py"),
+        (features, "feature_extraction_log_mel.py"),
+        (AuralProcessor(features, train_tokenizer(["ab"])), "processing_aural.py"),
+    ):
+        saved.save_pretrained(str(tmp_path / type(saved).__name__), push_to_hub=True)
+        assert code in sent[type(saved)]

@@ -4,11 +4,14 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import soundfile
 
 from aural import cli, transcribe
+from aural.demo import PLANS
+from tests.training.test_cards import make_report, save_report
 from tests.whole import save_folder, wave
 
 
@@ -129,3 +132,54 @@ def test_corpora_says_what_is_wrong_with_its_folders(capsys, monkeypatch, tmp_pa
     code, _, err = run(capsys, monkeypatch, "corpora", "prompts-en", tmp_path / "taken", "--packages", tmp_path)
     assert code == 2
     assert "taken" in error_line(err)
+
+
+def test_options_of_transcribe_reach_python(capsys, monkeypatch, folder, tmp_path):
+    from aural import transcription
+
+    asked, original = [], transcription.transcribe
+
+    def transcribe(audio, model, processor, batch_size, **options):
+        asked.append((len(audio), batch_size, options))
+        return original(audio, model, processor, batch_size, **options)
+
+    monkeypatch.setattr(transcription, "transcribe", transcribe)
+    sounds = [tmp_path / name for name in ("é.wav", "b.wav", "c.wav")]
+    for path in sounds:
+        soundfile.write(path, wave(0.3), 16000)
+    run(capsys, monkeypatch, "transcribe", *sounds, "--model", folder, "--beams", "1", "--batch-size", "2")
+    _, out, _ = run(capsys, monkeypatch, "transcribe", sounds[0], "--model", folder, "--json")
+    assert asked == [(2, 2, {"num_beams": 1}), (1, 2, {"num_beams": 1}), (1, 8, {})]
+    assert "é.wav" in out  # readable, not \u00e9
+
+
+def test_card_is_written_for_the_id_that_was_given(capsys, monkeypatch, tmp_path):
+    saved = save_report(tmp_path / "las", make_report())
+    for options, name in (([], '"las"'), (["--id", "someone/las-letters"], '"someone/las-letters"')):
+        _, out, _ = run(capsys, monkeypatch, "card", saved, *options)
+        assert out.split() == [str(saved / "README.md")]
+        assert name in (saved / "README.md").read_text(encoding="utf-8")
+
+
+def test_publish_passes_on_what_was_asked_for(capsys, monkeypatch, tmp_path):
+    calls = []
+    monkeypatch.setattr("aural.training.publishing.publish_folder", lambda *arguments: calls.append(arguments))
+    run(capsys, monkeypatch, "publish", tmp_path, "user/name")
+    run(capsys, monkeypatch, "publish", tmp_path, "user/name", "--private", "--revision", "v2", "--dry-run")
+    assert calls == [
+        (tmp_path, "user/name", None, None, False),  # not asked to be private: as the account has it
+        (tmp_path, "user/name", True, "v2", True),
+    ]
+
+
+def test_demo_passes_on_where_how_much_and_which_seed(capsys, monkeypatch, tmp_path):
+    calls = []
+    monkeypatch.setattr("aural.demo.run_demo", lambda out, plan, seed, console: calls.append((out, plan, seed)))
+    assert run(capsys, monkeypatch, "demo", "--tiny", "--seed", "5", "--out", tmp_path)[0] == 0
+    assert run(capsys, monkeypatch, "demo", "--long")[0] == 0
+    assert run(capsys, monkeypatch, "demo")[0] == 0
+    assert calls == [
+        (tmp_path, PLANS["tiny"], 5),
+        (Path("demo"), PLANS["long"], 0),
+        (Path("demo"), PLANS["standard"], 0),
+    ]

@@ -11,8 +11,9 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from aural import load_recognizer, transcribe
-from aural.demo import PLANS, _say, run_demo
+from aural.demo import PLANS, _replace, _say, make_model, make_processor, one_thread, run_demo, train
 from aural.training.clips import load_clips
+from aural.training.compose import ComposedStrings
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +96,24 @@ def test_a_path_with_brackets_is_shown_as_it_is(demo):
     assert console.export_text() == "a [/b] " + "c" * 60 + "\n"
 
 
+def test_an_earlier_demo_is_put_back_when_it_cannot_be_replaced(tmp_path, monkeypatch):
+    out, finished = tmp_path / "out", tmp_path / "scratch" / "demo"
+    out.mkdir()
+    (out / "report.json").write_text("an earlier one")
+    finished.mkdir(parents=True)
+    rename = Path.rename
+
+    def refused(path, target):
+        if path == finished:
+            raise PermissionError("no")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", refused)
+    with pytest.raises(PermissionError):
+        _replace(finished, out)
+    assert (out / "report.json").read_text() == "an earlier one"
+
+
 def test_nothing_is_left_when_it_is_interrupted(tmp_path, monkeypatch):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
@@ -130,6 +149,55 @@ def test_figures_of_the_picture_are_those_of_the_alignment():
     assert attention.get_xlim() == (0, 0.4)
     with pytest.raises(ValueError, match="2 tokens for 3 rows"):
         plot_alignment(np.zeros((40, 8)), alignment, ["a", "b"], 0.01, 0.1)
+
+
+def test_training_reads_the_strings_in_the_order_of_the_curriculum(monkeypatch, tmp_path):
+    read = []
+    monkeypatch.setattr(
+        "aural.demo.AuralTrainer.train", lambda self: read.extend(self.get_train_dataloader().batch_sampler)
+    )
+    words, plan = load_clips("digit"), PLANS["tiny"]
+    processor = make_processor([clip.text for clip in words])
+    data = ComposedStrings(words, processor, plan.updates * plan.batch_size, seed=0, group=plan.batch_size)
+    train(make_model(processor, plan.hidden), data, plan, 0, str(tmp_path), Console(quiet=True))
+    assert read == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11], [12, 13, 14, 15]]
+
+
+def test_threads_are_given_back_also_after_an_error():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(KeyboardInterrupt), one_thread():
+            assert torch.get_num_threads() == 1
+            raise KeyboardInterrupt
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_weights_and_strings_follow_from_the_seed(monkeypatch, tmp_path):
+    def start(seed):  # what a run hands to its training
+        def caught(model, data, *_):
+            seen.append(({name: value.clone() for name, value in model.state_dict().items()}, data))
+            raise KeyboardInterrupt
+
+        seen: list = []
+        monkeypatch.setattr("aural.demo.train", caught)
+        with pytest.raises(KeyboardInterrupt):
+            run_demo(tmp_path / "out", PLANS["tiny"], seed=seed, console=Console(quiet=True))
+        return seen[0]
+
+    (first, data), (again, _), (other, _) = (start(seed) for seed in (3, 3, 4))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not all(torch.equal(first[name], other[name]) for name in first)
+    assert (data.seed, data.group, len(data), data.held_out) == (3, 4, 16, False)  # a batch shares its number of words
+
+
+def test_measured_strings_are_held_out(demo):
+    from aural.training.compose import is_held_out
+
+    _, report, _ = demo
+    assert all(is_held_out(pair["spoken"]) for pair in report["results"][0]["transcripts"])
 
 
 @pytest.mark.full

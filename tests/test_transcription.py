@@ -1,11 +1,14 @@
 """transcribe() on files and arrays, and what load_recognizer refuses."""
 
 import json
+import os
 import shutil
 
 import numpy as np
 import pytest
 import soundfile
+import torch
+from transformers import AutoModelForSpeechSeq2Seq
 
 from aural import AuralProcessor, LogMelFeatureExtractor, load_recognizer, train_tokenizer, transcribe
 from tests.tiny import tiny_las
@@ -137,3 +140,40 @@ def test_models_of_every_attention_kind_transcribe():
     for kind in ("dot", "none"):
         result = transcribe(wave(0.5), tiny_las(attention_kind=kind), processor)[0]
         assert len(result.tokens) == len(result.alignment)
+
+
+def test_sounds_without_a_name_are_numbered_through_all_batches(folder):
+    sounds = [wave(0.3, seed=i) for i in range(3)]
+    assert [result.source for result in transcribe(sounds, folder, batch_size=2)] == ["audio 0", "audio 1", "audio 2"]
+
+
+def test_options_of_generate_reach_it(folder):
+    model, processor = load_recognizer(folder)
+    features = processor(audio=wave(1.0), sampling_rate=16000, return_tensors="pt")["input_features"]
+    for options in ({"num_beams": 1}, {"max_new_tokens": 3}):
+        expected = processor.decode(model.generate(features, **options)[0])
+        assert transcribe(wave(1.0), model, processor, **options)[0].text == expected
+    assert len(transcribe(wave(1.0), folder, max_new_tokens=3)[0].tokens) <= 3
+
+
+def test_a_model_is_loaded_for_reading_in_full_precision(folder, tmp_path):
+    save_folder(tmp_path)
+    tiny_las().bfloat16().save_pretrained(tmp_path)
+    model, _ = load_recognizer(tmp_path)
+    assert not model.training
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("before", [None, "0"])
+def test_loading_asks_no_service_to_convert_and_leaves_the_environment_as_it_was(monkeypatch, folder, before):
+    name, asked = "DISABLE_SAFETENSORS_CONVERSION", []
+    load = AutoModelForSpeechSeq2Seq.from_pretrained
+
+    def from_pretrained(*args, **kwargs):
+        asked.append(os.environ[name])
+        return load(*args, **kwargs)
+
+    monkeypatch.delenv(name, raising=False) if before is None else monkeypatch.setenv(name, before)
+    monkeypatch.setattr(AutoModelForSpeechSeq2Seq, "from_pretrained", from_pretrained)
+    load_recognizer(folder)
+    assert (asked, os.environ.get(name)) == (["1"], before)

@@ -287,12 +287,16 @@ def _refuse_foreign(out: Path) -> None:
 
 
 def _replace(folder: Path, out: Path) -> None:
-    """Put the finished folder in the place of an earlier one, which is kept until then."""
+    """Put the finished folder in the place of an earlier one, which is kept until then and goes with the scratch."""
     old = folder.with_name("old")
     if out.exists():
         out.rename(old)
-    folder.rename(out)
-    shutil.rmtree(old, ignore_errors=True)
+    try:
+        folder.rename(out)
+    except OSError:
+        if old.exists():
+            old.rename(out)
+        raise
 
 
 def _facts(words: Sequence[Clip], plan: DemoPlan, model: LasForConditionalGeneration, seed: int) -> dict[str, Any]:

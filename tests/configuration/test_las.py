@@ -48,6 +48,7 @@ def test_save_and_load_keep_every_field(tmp_path):
         ("ctc_weight", 1.1),
         ("ctc_layer", 4),
         ("pad_token_id", 32),
+        ("eos_token_id", [2, 32]),
         ("mask_time_length", 0),
         ("mask_feature_prob", 1.2),
         ("mask_time_min_masks", -3),

@@ -122,3 +122,16 @@ def test_no_attention_is_the_last_state_of_each_direction():
     )
     assert torch.equal(context[:, 0], expected)
     assert weights.tolist() == [[[[1]]], [[[1]]]]
+
+
+def test_dot_attention_compares_two_mlps_by_a_scaled_product():
+    torch.manual_seed(0)
+    attention = ATTENTIONS["dot"](tiny_config())
+    states, query = torch.randn(1, 7, 16), torch.randn(1, 1, 12)
+    memory = attention.prepare(states, torch.ones(1, 7, dtype=torch.bool))
+    asked, said = (
+        part[-1](part[0](x).tanh()) for part, x in ((attention.query_proj, query), (attention.key_proj, states))
+    )
+    energy = (said @ asked[0, 0]) / 10**0.5  # attention_size is 10
+    _, weights = attention(query, memory, attention.initial_weights(memory))
+    torch.testing.assert_close(weights[0, 0, 0], energy[0].softmax(0))

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from aural import LasForConditionalGeneration, LasModel
+from aural.modeling.las_loss import las_loss
 from tests.tiny import MELS, VOCABULARY, clips, tiny_config, tiny_las
 
 KINDS = ["dot", "location", "none"]
@@ -299,3 +300,99 @@ def test_attention_maps_of_a_text_are_its_teacher_forced_alignment():
         model.attention_maps(features, mask, [3])
     written = model.generate(features, attention_mask=mask)
     assert model.attention_maps(features, mask)["speller"].shape == (3, 1, written.shape[1] - 1, 5)
+
+
+def test_dropout_reaches_every_layer_in_training_and_none_in_eval():
+    model = tiny_las(listener_dropout=0.5, speller_dropout=0.5)
+    features, mask = clips([40] * 20)
+    labels = torch.tensor([[4, 5, 6, 7, 2]] * 20)
+    for training, share in ((True, 0.5), (False, 0.0)):
+        output = model.train(training)(features, mask, labels=labels, output_hidden_states=True)
+        layers = [*output.encoder_hidden_states, *output.decoder_hidden_states, model.output_mlp(torch.randn(99, 28))]
+        for states in layers:
+            assert (states == 0).float().mean().item() == pytest.approx(share, abs=0.1)
+
+
+def test_spec_augment_falls_on_the_real_frames_of_each_clip():
+    model = tiny_las(apply_spec_augment=True, mask_time_prob=1e-9, mask_time_length=4, mask_time_min_masks=1).train()
+    features, mask = clips([200, 4])  # a span is as long as the second clip
+    heard = model.model.listen(features, mask).last_hidden_state
+    silent = model.model.listener(torch.zeros(1, 4, 6)).last_hidden_state
+    torch.testing.assert_close(heard[1, :1], silent[0])
+
+
+def test_scheduled_sampling_draws_from_the_output_as_often_as_it_says():
+    model = tiny_las(scheduled_sampling=0.4).train()
+    torch.nn.init.zeros_(model.lm_head.weight)
+    model.lm_head.bias.data = torch.full((VOCABULARY,), -1e4)
+    model.lm_head.bias.data[[5, 6]] = 0  # it draws 5 or 6, each half of the time
+    features = clips([8])[0].expand(2000, -1, -1)
+
+    def states_after(token, sampling):  # of the speller's last layer, after the start token and one more
+        model.config.scheduled_sampling = sampling
+        labels = torch.full((2000, 2), token)
+        return model(features, labels=labels, output_hidden_states=True).decoder_hidden_states[-1][:, 1]
+
+    sampled = states_after(4, sampling=0.4)
+    for token, share in ((4, 0.6), (5, 0.2), (6, 0.2)):
+        equal = (sampled - states_after(token, sampling=0.0)).abs().amax(-1) < 1e-5
+        assert equal.float().mean().item() == pytest.approx(share, abs=0.05)
+
+
+def test_the_cache_is_returned_only_where_it_is_wanted():
+    features, mask = clips([20, 16, 8])
+    inputs = {"input_features": features, "attention_mask": mask, "decoder_input_ids": torch.tensor([[1, 4]] * 3)}
+    assert tiny_las()(**inputs).past_key_values.get_seq_length() == 2
+    assert tiny_las()(**inputs, use_cache=False).past_key_values is None
+    assert tiny_las(use_cache=False)(**inputs).past_key_values is None
+    assert tiny_las()(features, mask, labels=LABELS).past_key_values is None  # a loss needs no state
+
+
+def test_the_alignment_can_be_asked_for_in_the_config():
+    features, mask = clips([20, 16, 8])
+    expected = tiny_las()(features, mask, labels=LABELS, output_attentions=True).cross_attentions[0]
+    assert torch.equal(tiny_las(output_attentions=True)(features, mask, labels=LABELS).cross_attentions[0], expected)
+    assert tiny_las()(features, mask, labels=LABELS).cross_attentions is None
+
+
+def test_without_decoder_inputs_the_speller_reads_the_start_token():
+    model = tiny_las()
+    features, mask = clips([20, 8])
+    expected = model(features, mask, decoder_input_ids=torch.tensor([[1], [1]])).logits
+    assert torch.equal(model(features, mask).logits, expected)
+
+
+def test_listener_states_as_a_tuple_keep_the_padding_out():
+    model = tiny_las()
+    features, mask = clips([20, 16, 8])
+    inputs = torch.tensor([[1, 4, 5]] * 3)
+    states = (model.model.listen(features, mask).last_hidden_state,)
+    again = model(encoder_outputs=states, attention_mask=mask, decoder_input_ids=inputs)
+    torch.testing.assert_close(again.logits, model(features, mask, decoder_input_ids=inputs).logits)
+
+
+def test_loss_is_computed_in_full_precision():
+    torch.manual_seed(0)
+    logits, ctc = torch.randn(3, 5, VOCABULARY).bfloat16(), torch.randn(3, 9, VOCABULARY).bfloat16()
+    config, mask = tiny_config(ctc_weight=0.4), torch.ones(3, 9, dtype=torch.bool)
+    loss = las_loss(logits, LABELS, config, ctc, mask)
+    assert loss.dtype == torch.float32
+    assert torch.equal(loss, las_loss(logits.float(), LABELS, config, ctc.float(), mask))
+
+
+def test_the_ctc_blank_is_the_padding_id_of_the_config():
+    torch.manual_seed(0)
+    logits, ctc, mask = torch.randn(3, 5, 9), torch.randn(3, 9, 9), torch.ones(3, 9, dtype=torch.bool)
+    labels = LABELS.masked_fill(LABELS == 8, 3)
+    expected = las_loss(logits, labels, tiny_config(ctc_weight=1.0), ctc, mask)
+    swapped = ctc[..., [8, *range(1, 8), 0]]  # 0 and 8 change places
+    torch.testing.assert_close(
+        las_loss(logits, labels, tiny_config(ctc_weight=1.0, pad_token_id=8), swapped, mask), expected
+    )
+
+
+def test_a_vocabulary_without_padding_trains_alike():
+    features, mask = clips([20, 16, 8])
+    bare, usual = tiny_las(pad_token_id=None, ctc_weight=0.3), tiny_las(ctc_weight=0.3)
+    labels = LABELS[:, :2]
+    torch.testing.assert_close(bare(features, mask, labels=labels).loss, usual(features, mask, labels=labels).loss)

@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 import torch
+from transformers import GenerationConfig
 
 from tests.tiny import VOCABULARY, clips, tiny_las
 
@@ -285,3 +286,21 @@ def test_bad_input_to_generate_is_refused_by_name(options, message):
     options = {"input_features": clips([20])[0], **options}
     with pytest.raises(ValueError, match=message):
         tiny_las().generate(**options)
+
+
+def test_the_limit_holds_for_listener_states_and_for_a_callers_own_config():
+    model = never_ending()
+    features, mask = clips([200, 100, 10])
+    listened = model.get_encoder()(features, mask)
+    config = GenerationConfig(num_beams=1, max_length=99, eos_token_id=2, pad_token_id=0, decoder_start_token_id=1)
+    for written in (
+        model.generate(encoder_outputs=listened, attention_mask=mask, num_beams=1),
+        model.generate(features, attention_mask=mask, generation_config=config),
+    ):
+        assert [row.tolist().index(2) - 1 for row in written] == [60, 30, 16]
+
+
+def test_of_several_ends_the_limit_leaves_the_first():
+    model = never_ending()
+    model.lm_head.bias.data[8] = -1e4
+    assert model.generate(clips([50])[0], eos_token_id=[2, 8], num_beams=1)[0, -1] == 2

@@ -54,3 +54,11 @@ def test_a_seed_repeats_the_spans():
         torch.manual_seed(7)
         draws.append(draw_spans(torch.full((4,), 50), 50, 0.2, 5, 0))
     assert torch.equal(*draws)
+
+
+def test_spans_reach_both_ends():
+    torch.manual_seed(0)
+    spans = draw_spans(torch.full((200,), 5), 5, prob=0.0, length=4, min_masks=1)
+    first, last = spans[:, 0], spans[:, -1]
+    assert (first ^ last).all()  # four of five: it starts at the first frame or ends at the last
+    assert 60 < first.sum() < 140

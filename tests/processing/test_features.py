@@ -336,3 +336,38 @@ def test_an_accelerator_gives_what_the_processor_gives():
     there = extractor([wave.cuda() for wave in waves], sampling_rate=RATE, return_tensors="pt").input_features
     assert there.device.type == "cuda"
     assert (there.cpu() - here).abs().max() < 1e-3
+
+
+def test_a_truncated_clip_is_normalised_over_the_frames_it_keeps():
+    extractor = LogMelFeatureExtractor()
+    wave = noise(32_000) * np.linspace(0.1, 1, 32_000, dtype=np.float32)  # the end is louder
+    cut = extractor(wave, sampling_rate=RATE, max_length=60, truncation=True, return_tensors="np").input_features
+    alone = extractor(wave[: 59 * 160 + 400], sampling_rate=RATE, return_tensors="np").input_features
+    np.testing.assert_allclose(cut, alone, atol=1e-5)
+
+
+def test_seconds_follow_from_whole_samples():
+    extractor = LogMelFeatureExtractor(sampling_rate=22_050)  # a shift of 220.5 samples is one of 220
+    assert extractor.seconds_per_frame == 220 / 22_050
+    assert np.diff(extractor.frame_times(2)) == pytest.approx(220 / 22_050)
+
+
+def test_the_mask_can_be_left_out_for_good():
+    extractor = LogMelFeatureExtractor(return_attention_mask=False)
+    assert list(extractor(noise(), sampling_rate=RATE)) == ["input_features"]
+    assert list(extractor(noise(), sampling_rate=RATE, return_attention_mask=True))[1:] == ["attention_mask"]
+
+
+def test_a_clip_shorter_than_a_frame_is_filled_up_with_silence():
+    short = noise(200)
+    filled = np.concatenate([short, np.zeros(200, np.float32)])
+    np.testing.assert_array_equal(features(short), features(filled))
+
+
+def test_an_attribute_changed_to_what_is_not_allowed_is_refused_at_the_call():
+    extractor = LogMelFeatureExtractor()
+    for name, value in (("normalize", "batch"), ("window_type", "blackman")):
+        setattr(extractor, name, value)
+        with pytest.raises(ValueError, match=f"{name}: '{value}'; allowed"):
+            extractor(noise(), sampling_rate=RATE)
+        setattr(extractor, name, getattr(LogMelFeatureExtractor(), name))

@@ -335,6 +335,9 @@ def change(report: dict[str, Any], field: str, value: Any) -> dict[str, Any]:
         ("limits", [], r"limits is \[\]"),
         ("results.1.split", ..., r"results\[1\]\.split is missing"),
         ("results.0.wer", 0.01, r"results\[0\]\.wer is 0\.01; it must be what its transcripts give"),
+        ("results.0.cer", 0.01, r"results\[0\]\.cer is 0\.01; it must be what its transcripts give"),
+        ("data.0.hours", True, r"data\[0\]\.hours is True; it must be a number"),
+        ("results.1.characters", 3, r"results\[1\]\.characters is 3; it must be what its transcripts hold"),
         ("results.0.words", 3, r"results\[0\]\.words is 3; it must be what its transcripts hold"),
         ("results.0.cer_interval", [0.2, 0.1], r"results\[0\]\.cer_interval is .*low first"),
         ("results.0.cer_interval", [0.2, "x"], r"results\[0\]\.cer_interval is 'x'"),
@@ -410,3 +413,19 @@ def test_a_card_that_was_changed_does_not_pass(tmp_path, old, new, message):
     assert old in text
     with pytest.raises(ValueError, match=message):
         check_card(text.replace(old, new), folder)
+
+
+def test_transcripts_that_are_all_alike_are_still_ten_different_ones():
+    alike = [Utterance(f"text {i}", f"text {i}", 0, 2) for i in range(12)]
+    best, worst = choose_transcripts(alike)
+    assert [each.spoken for each in [*best, *worst]] == [f"text {i}" for i in range(10)]
+
+
+def test_a_card_that_does_not_hold_the_report_does_not_replace_an_earlier_one(tmp_path, monkeypatch):
+    folder = save_report(tmp_path, make_report())
+    before = write_card(folder).read_bytes()
+    wrong = str(render_card(folder)).replace("license: cc-by-sa-3.0", "license: mit")
+    monkeypatch.setattr("aural.training.cards.render_card", lambda *_: wrong)
+    with pytest.raises(ValueError, match="license is not that of"):
+        write_card(folder)
+    assert (folder / "README.md").read_bytes() == before

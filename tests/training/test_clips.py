@@ -1,15 +1,19 @@
 """The recordings that are shipped: whole, small, readable, credited."""
 
 import csv
+import gzip
 import re
 import shutil
+import string
 
 import numpy as np
 import pytest
 import soundfile
 
+from aural.training import clips as clips_module
 from aural.training.clips import KINDS, clips_folder, load_clips, make_clips, trim
 from aural.training.corpora import split_of
+from tests.training.test_corpora import COPYRIGHT, PACKAGE
 
 BESIDES = {"metadata.csv", "LICENSE", "ATTRIBUTION.md"}
 
@@ -104,6 +108,39 @@ def test_making_without_ffmpeg_is_refused_and_leaves_nothing(monkeypatch, tmp_pa
     sound.parent.mkdir(parents=True)
     (packages / "usr/share/doc/asterisk-core-sounds-en").mkdir(parents=True)
     soundfile.write(sound, np.zeros(800), 8_000)
-    with pytest.raises(OSError, match="ffmpeg"):
+    with pytest.raises(OSError, match="clips are made from 16 kHz recordings: ffmpeg"):
         make_clips(packages, tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["packages"]
+
+
+def test_making_takes_every_word_and_whole_held_out_prompts_without_acronyms(monkeypatch, tmp_path):
+    def texts(words, train=False):  # that end in a letter, by the split they fall into
+        return (
+            t for t in (f"{words} {x}" for x in string.ascii_lowercase) if (split_of(t.lower()) == "train") == train
+        )
+
+    kept, quick = list(texts("please hold line"))[:2]
+    said = {"digits/4": "four", "letters/w": "w", "letters/dead": "x", "kept": kept, "quick": quick}
+    said |= {"few": next(texts("hold")), "acronym": next(texts("the ISN is"))}
+    said["trained"] = next(texts("please hold line", train=True))
+    seconds = {"kept": 2, "trained": 2, "acronym": 2, "few": 2, "quick": 1}
+    docs = tmp_path / "packages/usr/share/doc" / PACKAGE
+    docs.mkdir(parents=True)
+    (docs / "copyright").write_text(COPYRIGHT)
+    with gzip.open(docs / "core-sounds-en.txt.gz", "wt") as file:
+        file.writelines(f"{name}: {text}\n" for name, text in said.items())
+
+    def recording(root, name, wideband):
+        tone = np.sin(np.arange(int(16_000 * seconds.get(name, 0.5))) / 5).astype(np.float32)
+        return tone * (0.001 if name == "letters/dead" else 0.5)
+
+    monkeypatch.setattr(clips_module, "has_wideband", lambda root: True)
+    monkeypatch.setattr(clips_module, "read_recording", recording)
+    summary = make_clips(tmp_path / "packages", tmp_path / "out")
+    assert {path.name for path in (tmp_path / "out").glob("*.opus")} == {
+        "digits-4.opus",
+        "letters-w.opus",
+        "kept.opus",
+    }
+    assert summary.skipped == {"silent or broken": 1}
+    assert {kind: count for kind, count in summary.clips.items() if count} == {"digit": 1, "letter": 1, "prompt": 1}

@@ -111,3 +111,33 @@ def test_bad_arguments_are_refused_by_name():
         strings(stages=CURRICULUM[:1])
     with pytest.raises(IndexError, match=r"index=60 must be in \[0, 60\)"):
         strings().compose(60)
+
+
+def test_another_seed_draws_other_words_and_other_numbers_of_words():
+    def texts(seed, stage):
+        data = strings(seed=seed, stages=(stage,))
+        return [data.compose(i)[1] for i in range(20)]
+
+    assert texts(0, Stage(1.0, 3, 3)) != texts(1, Stage(1.0, 3, 3))
+    lengths = [[len(text.split()) for text in texts(seed, Stage(1.0, 1, 6))] for seed in (0, 1)]
+    assert lengths[0] != lengths[1]
+
+
+def test_a_stage_ends_where_its_share_of_the_run_is_reached():
+    data = strings(count=5, stages=(Stage(0.2, 1, 1), Stage(1.0, 2, 2)))
+    assert [len(data.compose(i)[1].split()) for i in range(5)] == [1, 2, 2, 2, 2]
+
+
+def test_gains_and_pauses_fill_the_ranges_they_are_given():
+    def sounds(**options):
+        still = {"pause": (0.0, 0.0), "gain_db": 0.0, "speeds": (1.0,), "snr_db": (200.0, 200.0)}
+        data = strings(stages=(Stage(1.0, 1, 1),), augmentation=Augmentation(**{**still, **options}))
+        return [data.compose(i) for i in range(60)]
+
+    gains = [20 * np.log10(np.abs(audio).max()) for audio, _ in sounds(gain_db=6.0)]  # the words' peak is 1
+    assert -6.01 < min(gains) < -4
+    assert 4 < max(gains) < 6.01
+    words = {text: len(audio) for audio, text in sounds()}
+    pauses = [(len(audio) - words[text]) / 2 / 16000 for audio, text in sounds(pause=(0.1, 0.3))]
+    assert 0.1 <= min(pauses) < 0.15
+    assert 0.25 < max(pauses) <= 0.3

@@ -11,7 +11,15 @@ import numpy as np
 import pytest
 import soundfile
 
-from aural.training.corpora import CORPORA, has_sure_reading, make_prompts_en, normalize_prompt, split_of
+from aural.training import corpora
+from aural.training.corpora import (
+    CORPORA,
+    has_sure_reading,
+    make_prompts_en,
+    normalize_prompt,
+    read_recording,
+    split_of,
+)
 from aural.training.data import load_speech
 
 PACKAGE = "asterisk-core-sounds-en"
@@ -207,6 +215,7 @@ def test_makers_are_found_by_name():
     [
         ("Your message (simple tone) has [a] been   saved.", "your message has been saved"),
         ("o'clock", "o'clock"),
+        ("It’s o’clock", "it's o'clock"),
         ("We're 'quoted'", "we're quoted"),
         ("press 2, or press 9.", "press two or press nine"),
         ("P.M.", "p m"),
@@ -231,3 +240,29 @@ def test_numbers_and_signs_have_no_sure_reading(transcript):
 @pytest.mark.parametrize("transcript", ["press 1.", "or 9 to save", "at [@]", "IAX (note: does not say 2)"])
 def test_lone_digits_and_remarks_have_a_sure_reading(transcript):
     assert has_sure_reading(transcript)
+
+
+def test_splits_part_at_15_and_25_of_a_hundred():
+    expected, found = {14: "test", 15: "dev", 24: "dev", 25: "train"}, {}
+    for text in map(str, range(2000)):
+        bucket = int(hashlib.sha1(text.encode()).hexdigest(), 16) % 100
+        if bucket in expected:
+            found.setdefault(bucket, split_of(text))
+    assert found == expected
+
+
+def test_g722_is_decoded_by_ffmpeg_and_an_empty_answer_is_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(corpora, "_run_tool", lambda *_: np.array([16384, -32768], "<i2").tobytes())
+    audio = read_recording(tmp_path, "digits/4", wideband=True)
+    assert audio.dtype == np.float32
+    assert audio.tolist() == [0.5, -1.0]
+    monkeypatch.setattr(corpora, "_run_tool", lambda *_: b"")
+    with pytest.raises(OSError, match=r"digits/4\.g722: it is empty"):
+        read_recording(tmp_path, "digits/4", wideband=True)
+
+
+def test_comments_are_no_prompts(packages, tmp_path):
+    table = packages / "usr/share/doc" / PACKAGE / "core-sounds-en.txt.gz"
+    with gzip.open(table, "at") as file:
+        file.write("; name: what is said\n")
+    assert make_prompts_en(tmp_path / "out", packages).skipped["no recording"] == 1  # as without the comment

@@ -248,3 +248,15 @@ def test_rows_must_hold_audio_and_text(processor):
         SpeechDataset(Dataset.from_dict({"sound": ["a"]}), processor)
     with pytest.raises(ValueError, match="empty"):
         SpeechDataset([], processor)
+
+
+def test_items_of_one_sound_are_augmented_each_in_its_own_way(folder, processor):
+    twice = rows(folder).select([0, 0])
+    first, second = SpeechDataset(twice, processor, augment_features=add_noise)
+    assert np.abs(first["input_features"] - second["input_features"]).max() > 0.1
+
+
+def test_a_table_saved_by_a_spreadsheet_is_read(folder):
+    table = (folder / "metadata.csv").read_text(encoding="utf-8")
+    (folder / "metadata.csv").write_text(table, encoding="utf-8-sig")  # with a byte order mark
+    assert rows(folder)["text"][:] == TEXTS

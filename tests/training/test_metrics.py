@@ -153,3 +153,9 @@ def test_metric_works_offline_and_leaves_the_home_directory_alone(tmp_path):
     assert result.returncode == 0, result.stderr
     assert result.stdout.strip() == "{'wer': 0.0} {'wer': 1.0}"
     assert not [path for path in tmp_path.rglob("*") if path.is_file() or "metrics" in path.parts]
+
+
+@pytest.mark.parametrize("space", ["\t", "\n", "  ", "\N{NO-BREAK SPACE}"])
+def test_any_white_space_separates_words(space):
+    assert score_texts(["a b"], [f"a{space}b"])["wer"] == 0
+    assert score_texts([f"a{space}b"], ["a c"])["words"] == 2

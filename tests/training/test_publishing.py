@@ -5,6 +5,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
+from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.utils import httpx
+from safetensors.torch import save_file
 
 from aural.training import publishing
 from aural.training.publishing import plan_publication, publish_folder
@@ -197,3 +201,37 @@ def test_the_token_in_use_is_found_in_any_file_whatever_it_looks_like(folder):
     with pytest.raises(ValueError, match=r"report\.json holds what looks like a token") as raised:
         publish_folder(folder, "user/name", token="my-own-proxy-password")
     assert "proxy" not in str(raised.value)
+
+
+def answering(*statuses):
+    """A step that the Hub refuses with these statuses, one after the other, before it succeeds."""
+    left = list(statuses)
+
+    def step():
+        if left:
+            request = httpx.Request("POST", "http://hub")
+            raise HfHubHTTPError("refused", response=httpx.Response(left.pop(0), request=request))
+        return "done"
+
+    return step
+
+
+def test_a_busy_hub_is_asked_again_a_refusing_one_is_not(monkeypatch):
+    waits = []
+    monkeypatch.setattr(publishing.time, "sleep", waits.append)
+    for busy in (408, 429, 500, 502, 503, 504):
+        assert publishing._retried(answering(busy)) == "done"
+    assert waits == [1.0] * 6
+    waits.clear()
+    with pytest.raises(HfHubHTTPError):
+        publishing._retried(answering(403))
+    assert waits == []
+    with pytest.raises(HfHubHTTPError):
+        publishing._retried(answering(*[503] * 9))
+    assert waits == [1.0, 2.0, 4.0]
+
+
+def test_a_secret_in_the_notes_of_the_weights_is_found(folder):
+    save_file({"a": torch.zeros(1)}, folder / "extra.safetensors", metadata={"login": "hf_" + "x" * 34})
+    with pytest.raises(ValueError, match=r"extra\.safetensors holds what looks like a token"):
+        plan_publication(folder, "user/name")

@@ -107,3 +107,11 @@ def test_processes_share_an_epoch_without_overlap(items):
 def test_bad_arguments_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         LengthGroupedBatchSampler(*arguments)
+
+
+@pytest.mark.parametrize("lengths", [np.arange(1.0, 105.0), np.zeros(104)])
+def test_whole_batches_too_hold_others_in_another_epoch(lengths):
+    sampler = LengthGroupedBatchSampler(lengths, 8, seed=0)
+    first = {frozenset(batch) for batch in sampler}
+    sampler.set_epoch(1)
+    assert {frozenset(batch) for batch in sampler} != first

@@ -226,3 +226,9 @@ def test_accumulating_four_batches_trains_as_one_of_four_times_the_size(processo
         weights.append(trainer.model.state_dict())
     for name in weights[0]:
         torch.testing.assert_close(weights[1][name], weights[0][name], atol=1e-5, rtol=1e-4)
+
+
+def test_the_short_batch_of_a_grouped_epoch_can_be_dropped(processor, rows, tmp_path):
+    arguments = {"train_sampling_strategy": "group_by_length", "dataloader_drop_last": True}
+    loader = make_trainer(AuralTrainer, processor, rows, tmp_path, **arguments).get_train_dataloader()
+    assert [len(batch["labels"]) for batch in loader] == [3, 3, 3]  # eleven rows

@@ -1,0 +1,30 @@
+"""Pictures: both panels over the same seconds, tokens from top to bottom, files whole or not at all."""
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from aural.processing.plots import plot_alignment, save_figure
+
+
+def test_both_panels_keep_their_own_seconds_and_text_reads_downwards():
+    features, alignment = np.random.default_rng(0).normal(size=(35, 8)), np.eye(4)[[0, 2, 3]]
+    figure = plot_alignment(features, alignment, ["a", "b", "<eos>"], 0.01, 0.1)  # 0.35 s, of four states of 0.1 s
+    sound, attention = (axes.images[0] for axes in figure.axes[:2])
+    assert sound.get_extent() == pytest.approx([0, 0.35, 0, 8])
+    assert sound.origin == "lower"
+    assert attention.get_extent() == pytest.approx([0, 0.4, 2.5, -0.5])
+    np.testing.assert_array_equal(sound.get_array(), features.T)
+    assert figure.axes[1].get_ylim() == (2.5, -0.5)
+
+
+def test_a_picture_is_written_whole_or_not_at_all(tmp_path):
+    for name, head in (("a.png", b"\x89PNG"), ("a.svg", b"<?xml"), ("a.PDF", b"%PDF")):
+        save_figure(Figure(), tmp_path / name)
+        assert (tmp_path / name).read_bytes().startswith(head)
+    (tmp_path / "b.png").mkdir()
+    with pytest.raises(OSError):
+        save_figure(Figure(), tmp_path / "b.png")
+    with pytest.raises(ValueError, match=r"b\.jpg: a picture's name ends in \.png, \.svg or \.pdf"):
+        save_figure(Figure(), tmp_path / "b.jpg")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.PDF", "a.png", "a.svg", "b.png"]
