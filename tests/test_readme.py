@@ -77,5 +77,5 @@ def test_every_speed_ratio_is_in_the_kept_bench():
 
 
 def test_every_linked_file_exists():
-    for target in re.findall(r"\]\((?!https?://)([^)#]+)\)", README):
+    for target in re.findall(r"(?:\]\(|src=\")(?!https?://)([^)#\"]+)[)\"]", README):
         assert (ROOT / target).exists(), target
