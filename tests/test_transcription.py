@@ -58,6 +58,9 @@ def test_a_loaded_model_needs_its_processor(folder):
     model, _ = load_recognizer(folder)
     with pytest.raises(ValueError, match="processor=None"):
         transcribe(wave(1.0), model)
+    for option in ({"num_return_sequences": 2}, {"return_dict_in_generate": True}):
+        with pytest.raises(ValueError, match="transcribe gives one text per clip"):
+            transcribe(wave(1.0), folder, **option)
     with pytest.raises(ValueError, match="batch_size=0"):
         transcribe(wave(1.0), folder, batch_size=0)
 

@@ -135,7 +135,7 @@ def transcribe(
 
     Raises:
         OSError: A file or the model folder cannot be read.
-        ValueError: A clip is not audio, or the model does not fit its processor.
+        ValueError: A clip is not audio, the model does not fit its processor, or an option asks for several texts.
 
     Example:
         >>> from aural import transcribe
@@ -144,6 +144,9 @@ def transcribe(
     """
     if batch_size < 1:
         raise ValueError(f"batch_size={batch_size} must be at least 1")
+    for name, one_text in (("num_return_sequences", 1), ("return_dict_in_generate", False)):
+        if (asked := generate_kwargs.get(name) or one_text) != one_text:
+            raise ValueError(f"{name}={asked}: transcribe gives one text per clip; use model.generate")
     if not isinstance(model, PreTrainedModel):
         model, processor = load_recognizer(model)
     if processor is None:
