@@ -20,7 +20,7 @@ import shutil
 import subprocess
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -145,9 +145,6 @@ def make_prompts_en(out: str | Path, packages: str | Path | None = None) -> Corp
             )
     source = f"{PACKAGE}-g722, 16 kHz" if wideband else f"{PACKAGE}-wav, 8 kHz resampled to 16 kHz"
     return summarize("prompts-en", out, source, rows, skipped)
-
-
-CORPORA: dict[str, Callable[..., CorpusSummary]] = {"prompts-en": make_prompts_en}  # name: maker(out, packages=None)
 
 
 @contextmanager

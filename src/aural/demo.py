@@ -249,7 +249,7 @@ def _results(
             {
                 "dataset": "composed strings",
                 "split": "held out",
-                "about": "New arrangements, two to six words each, of recordings the model was trained on.",
+                "about": "New arrangements of two to six recordings that the model was trained on.",
                 **measure(model, processor, strings, "held-out strings", console),
             },
             {

@@ -13,7 +13,6 @@ import soundfile
 
 from aural.training import corpora
 from aural.training.corpora import (
-    CORPORA,
     has_sure_reading,
     make_prompts_en,
     normalize_prompt,
@@ -204,10 +203,6 @@ def test_failed_download_gives_the_last_line_and_what_to_do(monkeypatch, tmp_pat
 def test_folder_without_the_packages_is_refused(tmp_path):
     with pytest.raises(OSError, match="packages="):
         make_prompts_en(tmp_path / "out", tmp_path)
-
-
-def test_makers_are_found_by_name():
-    assert CORPORA["prompts-en"] is make_prompts_en
 
 
 @pytest.mark.parametrize(
