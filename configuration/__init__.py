@@ -1,5 +1,6 @@
 """One config class per model type."""
 
 from .las import LasConfig
+from .spectrogram_transformer import SpectrogramTransformerConfig
 
-__all__ = ["LasConfig"]
+__all__ = ["LasConfig", "SpectrogramTransformerConfig"]

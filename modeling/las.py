@@ -21,8 +21,9 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_SPEECH_SEQ_2_SEQ_MA
 from transformers.utils import can_return_tuple
 
 from ..configuration.las import LasConfig
+from .checks import check_features
 from .las_cache import LasCache
-from .las_checks import check_ctc_states, check_features, check_labels
+from .las_checks import check_ctc_states, check_labels
 from .las_generation import MAX_LENGTH, MAX_TOKENS_PER_SECOND, NUM_BEAMS, end_by_length
 from .las_loss import las_loss, shift_right
 from .listener import Listener, ListenerOutput, as_listened

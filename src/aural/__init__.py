@@ -3,8 +3,14 @@
 Importing it registers its models with transformers' Auto classes and pipelines.
 """
 
-from .configuration import LasConfig
-from .modeling import LasForConditionalGeneration, LasModel
+from .configuration import LasConfig, SpectrogramTransformerConfig
+from .modeling import (
+    LasForConditionalGeneration,
+    LasModel,
+    SpectrogramTransformerForAudioClassification,
+    SpectrogramTransformerForAudioFrameClassification,
+    SpectrogramTransformerModel,
+)
 from .processing import AuralProcessor, LogMelFeatureExtractor, load_audio, train_tokenizer
 from .registration import register
 from .transcription import Transcript, load_recognizer, transcribe
@@ -18,6 +24,10 @@ __all__ = [
     "LasForConditionalGeneration",
     "LasModel",
     "LogMelFeatureExtractor",
+    "SpectrogramTransformerConfig",
+    "SpectrogramTransformerForAudioClassification",
+    "SpectrogramTransformerForAudioFrameClassification",
+    "SpectrogramTransformerModel",
     "Transcript",
     "__version__",
     "load_audio",

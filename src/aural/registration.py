@@ -7,13 +7,24 @@ import transformers
 from transformers import AutoConfig, PreTrainedConfig
 
 from .bundle import Bundler
-from .configuration import LasConfig
+from .configuration import LasConfig, SpectrogramTransformerConfig
 from .configuration.travel import TravelsWithCode
-from .modeling import LasForConditionalGeneration, LasModel
+from .modeling import (
+    LasForConditionalGeneration,
+    LasModel,
+    SpectrogramTransformerForAudioClassification,
+    SpectrogramTransformerForAudioFrameClassification,
+    SpectrogramTransformerModel,
+)
 from .processing import AuralProcessor, LogMelFeatureExtractor
 
 MODELS: dict[type[PreTrainedConfig], dict[str, type]] = {
     LasConfig: {"AutoModel": LasModel, "AutoModelForSpeechSeq2Seq": LasForConditionalGeneration},
+    SpectrogramTransformerConfig: {
+        "AutoModel": SpectrogramTransformerModel,
+        "AutoModelForAudioClassification": SpectrogramTransformerForAudioClassification,
+        "AutoModelForAudioFrameClassification": SpectrogramTransformerForAudioFrameClassification,
+    },
 }
 OTHERS: dict[str, type] = {"AutoFeatureExtractor": LogMelFeatureExtractor, "AutoProcessor": AuralProcessor}
 
