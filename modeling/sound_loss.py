@@ -80,7 +80,7 @@ def clip_loss(
     """
     check_clip_labels(labels, len(logits), config)
     kind, logits, labels = problem_type(config, labels), logits.float(), labels.to(logits.device)
-    items = (labels != IGNORED_LABEL).sum() if num_items is None else num_items
+    items = (labels != IGNORED_LABEL).sum().clamp(min=1) if num_items is None else num_items
     if kind == "multi_label_classification":
         losses = nn.functional.binary_cross_entropy_with_logits(logits, labels.float(), reduction="none")
     elif kind == "regression":
@@ -118,5 +118,5 @@ def frame_loss(
     losses = nn.functional.binary_cross_entropy_with_logits(
         logits.float(), labels.float().clamp(0, 1), reduction="none"
     )
-    items = counted.sum() if num_items is None else num_items
+    items = counted.sum().clamp(min=1) if num_items is None else num_items
     return losses.masked_fill(~counted, 0.0).sum() / items

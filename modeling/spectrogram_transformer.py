@@ -102,15 +102,20 @@ class SpectrogramTransformerPreTrainedModel(PreTrainedModel):
 
 
 class SpectrogramTransformerModel(SpectrogramTransformerPreTrainedModel):
-    """The encoder of the [Audio Spectrogram Transformer](https://arxiv.org/abs/2104.01778) for clips of any length."""
+    """The encoder of the [Audio Spectrogram Transformer](https://arxiv.org/abs/2104.01778) for clips of any length.
 
-    def __init__(self, config: SpectrogramTransformerConfig) -> None:
+    Args:
+        config: Of the model.
+        add_pooling_layer: Also give one vector for a clip; False where nothing would use it.
+    """
+
+    def __init__(self, config: SpectrogramTransformerConfig, add_pooling_layer: bool = True) -> None:
         super().__init__(config)
         self.embeddings = SpectrogramEmbeddings(config)
         self.layers = nn.ModuleList(SpectrogramLayer(config, i) for i in range(config.num_hidden_layers))
         # Not Identity: a model without the norm has no such name, and a checkpoint with one is noticed.
         self.layernorm = nn.LayerNorm(config.hidden_size, eps=config.final_norm_eps) if config.final_norm else None
-        self.pooler = ClipPooling(config)
+        self.pooler = ClipPooling(config) if add_pooling_layer else None
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Module:
@@ -171,7 +176,7 @@ class SpectrogramTransformerModel(SpectrogramTransformerPreTrainedModel):
         states = self._encode(patches, **kwargs)
         return SpectrogramTransformerOutput(
             last_hidden_state=states,
-            pooler_output=self.pooler(states, patches.mask),
+            pooler_output=None if self.pooler is None else self.pooler(states, patches.mask),
             patch_mask=patches.mask,
             patch_index=patches.index,
         )
@@ -221,10 +226,12 @@ class ScoreHead(nn.Module):
 class _WithHead(SpectrogramTransformerPreTrainedModel):
     """What the classifiers share: an encoder and a head that scores its states."""
 
+    _pools_clips = True
+
     def __init__(self, config: SpectrogramTransformerConfig) -> None:
         super().__init__(config)
         self.num_labels = config.num_labels
-        self.spectrogram_transformer = SpectrogramTransformerModel(config)
+        self.spectrogram_transformer = SpectrogramTransformerModel(config, add_pooling_layer=self._pools_clips)
         self.classifier = ScoreHead(config)
         self.post_init()
 
@@ -278,6 +285,8 @@ class SpectrogramTransformerForAudioClassification(_WithHead):
 
 class SpectrogramTransformerForAudioFrameClassification(_WithHead):
     """Which sounds each moment holds, several at once; and the clip's scores, pooled from its moments'."""
+
+    _pools_clips = False  # an unused parameter would stop a run on several processes
 
     @can_return_tuple
     def forward(
