@@ -75,6 +75,7 @@ class SpectrogramTransformerConfig(TravelsWithCode, PreTrainedConfig):
     """
 
     model_type = "spectrogram_transformer"
+    keys_to_ignore_at_inference = ["frame_mask", "patch_mask", "patch_index"]  # noqa: RUF012
 
     num_mel_bins: int = 128
     frame_shift_ms: float | int = 10.0

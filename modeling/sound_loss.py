@@ -114,9 +114,9 @@ def frame_loss(
     labels = labels.to(logits.device)
     known = labels != IGNORED_LABEL
     _check_range(labels, known, 1)
-    counted = known & mask[..., None]
+    counted = known & mask[..., None]  # patchout may have left out columns whose labels are known
     losses = nn.functional.binary_cross_entropy_with_logits(
         logits.float(), labels.float().clamp(0, 1), reduction="none"
     )
-    items = counted.sum().clamp(min=1) if num_items is None else num_items
+    items = known.sum().clamp(min=1) if num_items is None else num_items
     return losses.masked_fill(~counted, 0.0).sum() / items

@@ -2,16 +2,31 @@
 
 from .collator import SpeechCollator
 from .data import SpeechDataset, load_speech
+from .feature_statistics import estimate_mean_std, with_statistics
+from .layer_decay import layer_decay_groups
 from .metrics import CharacterErrorRate, WordErrorRate, compute_metrics, score_texts
+from .mixup import Mixup
+from .sound_collator import SoundCollator
+from .sound_data import SoundDataset, load_sounds
+from .sound_labels import label_names, label_options
 from .trainer import AuralTrainer
 
 __all__ = [
     "AuralTrainer",
     "CharacterErrorRate",
+    "Mixup",
+    "SoundCollator",
+    "SoundDataset",
     "SpeechCollator",
     "SpeechDataset",
     "WordErrorRate",
     "compute_metrics",
+    "estimate_mean_std",
+    "label_names",
+    "label_options",
+    "layer_decay_groups",
+    "load_sounds",
     "load_speech",
     "score_texts",
+    "with_statistics",
 ]

@@ -40,52 +40,20 @@ class SpeechCollator:
     model: Any = None
 
     def __post_init__(self) -> None:
-        for name in ("mels", "vocab_size", "pad_to_multiple_of"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name} is {value}; it must be at least 1, or None")
+        check_counts(mels=self.mels, vocab_size=self.vocab_size, pad_to_multiple_of=self.pad_to_multiple_of)
 
     def __call__(self, items: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
         if not items:
             raise ValueError("the batch has no items")
-        features = [self._features(item, index) for index, item in enumerate(items)]
-        batch = self._pad_features(features)
-        labelled = [index for index, item in enumerate(items) if item.get("labels") is not None]
-        if not labelled:
+        features = [item_features(item, index) for index, item in enumerate(items)]
+        batch = pad_features(features, self.mels, self.pad_to_multiple_of)
+        if not have_labels(items):
             return batch
-        if len(labelled) < len(items):
-            bare = min(set(range(len(items))) - set(labelled))
-            raise ValueError(f"item {bare} has no labels while item {labelled[0]} has")
         labels = [self._labels(item["labels"], index) for index, item in enumerate(items)]
         batch["labels"] = torch.nn.utils.rnn.pad_sequence(labels, batch_first=True, padding_value=IGNORED_LABEL)
         if self.model is not None:
             batch["decoder_input_ids"] = self.model.prepare_decoder_input_ids_from_labels(batch["labels"])
         return batch
-
-    def _features(self, item: Mapping[str, Any], index: int) -> Tensor:
-        if "input_features" not in item:
-            raise ValueError(f"item {index} has no input_features; it has {', '.join(sorted(item)) or 'nothing'}")
-        features = torch.as_tensor(item["input_features"], dtype=torch.float32)
-        if features.dim() != 2:
-            raise ValueError(f"item {index}: input_features is {tuple(features.shape)}; expected (frames, mels)")
-        if features.shape[0] == 0:
-            raise ValueError(f"item {index}: input_features has no frames")
-        return features  # (frames, mels)
-
-    def _pad_features(self, features: list[Tensor]) -> dict[str, Tensor]:
-        mels = features[0].shape[1] if self.mels is None else self.mels
-        for index, feature in enumerate(features):
-            if feature.shape[1] != mels:
-                raise ValueError(f"item {index}: input_features has {feature.shape[1]} mels; expected {mels}")
-        frames = max(feature.shape[0] for feature in features)
-        if self.pad_to_multiple_of is not None:
-            frames = -(-frames // self.pad_to_multiple_of) * self.pad_to_multiple_of
-        input_features = torch.zeros(len(features), frames, mels)  # (batch, frames, mels)
-        attention_mask = torch.zeros(len(features), frames, dtype=torch.long)  # (batch, frames)
-        for row, feature in enumerate(features):
-            input_features[row, : feature.shape[0]] = feature
-            attention_mask[row, : feature.shape[0]] = 1
-        return {"input_features": input_features, "attention_mask": attention_mask}
 
     def _labels(self, labels: Any, index: int) -> Tensor:
         ids = torch.as_tensor(labels)
@@ -102,3 +70,63 @@ class SpeechCollator:
             limit = "" if self.vocab_size is None else f" and below {self.vocab_size}, the size of the vocabulary"
             raise ValueError(f"item {index}: label {int(ids[outside][0])}; labels must be at least 0{limit}")
         return ids.long()  # (targets,)
+
+
+def check_counts(**counts: int | None) -> None:
+    """Refuse, by its name, a count below 1; None is allowed."""
+    for name, value in counts.items():
+        if value is not None and value < 1:
+            raise ValueError(f"{name} is {value}; it must be at least 1, or None")
+
+
+def item_features(item: Mapping[str, Any], index: int) -> Tensor:
+    """`input_features` (frames, mels) float32 of the item at place `index` of a batch, at least one frame."""
+    if "input_features" not in item:
+        raise ValueError(f"item {index} has no input_features; it has {', '.join(sorted(item)) or 'nothing'}")
+    features = torch.as_tensor(item["input_features"], dtype=torch.float32)
+    if features.dim() != 2:
+        raise ValueError(f"item {index}: input_features is {tuple(features.shape)}; expected (frames, mels)")
+    if features.shape[0] == 0:
+        raise ValueError(f"item {index}: input_features has no frames")
+    return features  # (frames, mels)
+
+
+def have_labels(items: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the items have labels: all of them or none."""
+    labelled = [index for index, item in enumerate(items) if item.get("labels") is not None]
+    if labelled and len(labelled) < len(items):
+        bare = min(set(range(len(items))) - set(labelled))
+        raise ValueError(f"item {bare} has no labels while item {labelled[0]} has")
+    return bool(labelled)
+
+
+def pad_features(
+    features: Sequence[Tensor], mels: int | None = None, multiple: int | None = None, value: float = 0.0
+) -> dict[str, Tensor]:
+    """Clips of any lengths as one batch.
+
+    Args:
+        features: `(frames, mels)` float32 each.
+        mels: bands that every clip must have; None takes the first clip's.
+        multiple: round the padded frames up to one.
+        value: of the padding.
+
+    Returns:
+        `input_features` (batch, frames, mels) and `attention_mask` (batch, frames) int64 with 1 on real frames.
+
+    Raises:
+        ValueError: another number of mels, named with the item's place.
+    """
+    mels = features[0].shape[1] if mels is None else mels
+    for index, feature in enumerate(features):
+        if feature.shape[1] != mels:
+            raise ValueError(f"item {index}: input_features has {feature.shape[1]} mels; expected {mels}")
+    frames = max(feature.shape[0] for feature in features)
+    if multiple is not None:
+        frames = -(-frames // multiple) * multiple
+    input_features = torch.full((len(features), frames, mels), value)  # (batch, frames, mels)
+    attention_mask = torch.zeros(len(features), frames, dtype=torch.long)  # (batch, frames)
+    for row, feature in enumerate(features):
+        input_features[row, : feature.shape[0]] = feature
+        attention_mask[row, : feature.shape[0]] = 1
+    return {"input_features": input_features, "attention_mask": attention_mask}

@@ -1,5 +1,7 @@
 """Speech with its text: from a folder or a `datasets` object to the items that a collator takes.
 
+What sounds with labels need as well (`sound_data.py`) is here too: `load_rows` and `AudioDataset`.
+
 - Audio is never decoded by `datasets`, which wants torchcodec and FFmpeg even to *list* an audiofolder: columns are
   cast with `Audio(decode=False)`, a folder's metadata.csv is read here, and `load_audio` does the decoding.
 - A folder's texts stay what they are: "007" and "null" are transcripts, not a number and a missing value.
@@ -46,8 +48,24 @@ def load_speech(
         TypeError: `source` is something else.
         ValueError: an unknown split, a missing column, no rows; the message says what is there.
     """
+    return load_rows(source, split, audio_column, text_column, "text")
+
+
+def load_rows(
+    source: Any, split: str | None, audio_column: str, target_column: str, target: str
+) -> Dataset | IterableDataset:
+    """`load_speech` for any target: `target_column` becomes the column `target`, as it is.
+
+    Args:
+        source, split, audio_column: as for `load_speech`.
+        target_column: column of what a model is to learn.
+        target: its name in the result.
+
+    Raises:
+        OSError, TypeError, ValueError: as `load_speech`.
+    """
     if isinstance(source, (str, os.PathLike)):
-        source, audio_column = _read_folder(Path(source), split, text_column), "audio"
+        source, audio_column = _read_folder(Path(source), split, target_column), "audio"
     elif isinstance(source, (DatasetDict, IterableDatasetDict)):
         source = source[_choose(split, list(source), "the dataset")]
     if not isinstance(source, (Dataset, IterableDataset)):
@@ -56,10 +74,10 @@ def load_speech(
         raise ValueError("the dataset is empty")
     dataset = _undecoded(source, audio_column)
     columns = _columns(dataset)
-    for column in (audio_column, text_column):
+    for column in (audio_column, target_column):
         if column not in columns:
             raise ValueError(f"the dataset has no column {column!r}; it has {', '.join(columns)}")
-    names = {audio_column: "audio", text_column: "text"}
+    names = {audio_column: "audio", target_column: target}
     taken = [new for old, new in names.items() if old != new and new in columns]
     renamed = {old: new for old, new in names.items() if old != new}
     return dataset.remove_columns(taken).rename_columns(renamed)
@@ -93,7 +111,7 @@ def _undecoded(dataset: Dataset | IterableDataset, column: str) -> Dataset | Ite
     return dataset
 
 
-def _read_folder(folder: Path, split: str | None, text_column: str) -> Dataset:
+def _read_folder(folder: Path, split: str | None, target_column: str) -> Dataset:
     """Rows of the folder's metadata.csv, `file_name` becoming the column `audio` with full paths."""
     if not folder.exists():
         raise FileNotFoundError(f"no such folder: {folder}")
@@ -109,7 +127,7 @@ def _read_folder(folder: Path, split: str | None, text_column: str) -> Dataset:
         raise ValueError(f"split is {split!r}; {folder} has {METADATA} itself, so no splits")
     table = folder / METADATA
     columns, rows = _read_table(table)
-    for column in ("file_name", text_column):
+    for column in ("file_name", target_column):
         if column not in columns:
             raise ValueError(f"{table} has no column {column!r}; it has {', '.join(columns) or 'none'}")
     if not rows:
@@ -182,7 +200,71 @@ def prepare_item(
     return {"input_features": features, "labels": item["labels"]}
 
 
-class SpeechDataset(TorchDataset):
+class AudioDataset(TorchDataset):
+    """What datasets of audio share: the generator of an item, the epoch, the lengths, and errors that name the item.
+
+    A subclass says how an item is made, in `make_item`.
+
+    Args:
+        dataset: rows with `audio` and `target`; anything with a length and an index, such as a `datasets.Dataset`.
+        target: name of the column that a model is to learn.
+        seed: with epoch and index, of an item's generator.
+
+    Raises:
+        ValueError: no rows, or rows without these columns.
+    """
+
+    def __init__(self, dataset: Any, target: str, seed: int = 0) -> None:
+        if len(dataset) == 0:
+            raise ValueError("the dataset is empty")
+        columns = list(getattr(dataset, "column_names", None) or dataset[0])
+        if not {"audio", target} <= set(columns):
+            raise ValueError(f"the dataset has the columns {', '.join(columns)}; audio and {target} are needed")
+        self.dataset = dataset
+        self.seed = seed
+        # In shared memory, so that workers kept over epochs see the change.
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+        self._durations: list[float] | None = None
+
+    def make_item(self, index: int, generator: np.random.Generator) -> Mapping[str, Any]:
+        """The item at `index`, 0 to the length less 1, whose random choices come from `generator` alone."""
+        raise NotImplementedError
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose augmentations the items get; Accelerate's loaders and `EpochCallback` call it.
+
+        Args:
+            epoch: from 0.
+        """
+        self._epoch.fill_(epoch)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Mapping[str, Any]:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"index {index} is outside a dataset of {len(self)} items")
+        index = int(index) % len(self)
+        generator = np.random.default_rng([self.seed, int(self._epoch), index])
+        try:
+            return self.make_item(index, generator)
+        except (OSError, ValueError) as error:
+            kind = OSError if isinstance(error, OSError) else ValueError
+            raise kind(f"item {index}: {error}") from error
+
+    @property
+    def durations(self) -> list[float]:
+        """Seconds of each item, for grouping by length: from the column `duration`, else from the audio's headers."""
+        if self._durations is None:
+            columns = getattr(self.dataset, "column_names", None) or ()
+            if "duration" in columns:
+                self._durations = [float(duration) for duration in self.dataset["duration"]]
+            else:
+                self._durations = [_seconds(self.dataset[index]["audio"]) for index in range(len(self))]
+        return self._durations
+
+
+class SpeechDataset(AudioDataset):
     """Items for `SpeechCollator`, computed on the fly from rows that `load_speech` gave.
 
     Args:
@@ -204,53 +286,15 @@ class SpeechDataset(TorchDataset):
         augment_features: Augmentation | None = None,
         seed: int = 0,
     ) -> None:
-        if len(dataset) == 0:
-            raise ValueError("the dataset is empty")
-        columns = list(getattr(dataset, "column_names", None) or dataset[0])
-        if not {"audio", "text"} <= set(columns):
-            raise ValueError(f"the dataset has the columns {', '.join(columns)}; audio and text are needed")
-        self.dataset = dataset
+        super().__init__(dataset, "text", seed)
         self.processor = processor
         self.augment_audio = augment_audio
         self.augment_features = augment_features
-        self.seed = seed
-        # In shared memory, so that workers kept over epochs see the change.
-        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
-        self._durations: list[float] | None = None
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose augmentations the items get; Accelerate's loaders and `EpochCallback` call it.
-
-        Args:
-            epoch: from 0.
-        """
-        self._epoch.fill_(epoch)
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"index {index} is outside a dataset of {len(self)} items")
-        index = int(index) % len(self)
-        generator = np.random.default_rng([self.seed, int(self._epoch), index])
+    def make_item(self, index: int, generator: np.random.Generator) -> dict[str, Any]:
+        """As `prepare_item` makes it."""
         row = self.dataset[index]
-        try:
-            return prepare_item(row, self.processor, self.augment_audio, self.augment_features, generator)
-        except (OSError, ValueError) as error:
-            kind = OSError if isinstance(error, OSError) else ValueError
-            raise kind(f"item {index}: {error}") from error
-
-    @property
-    def durations(self) -> list[float]:
-        """Seconds of each item, for grouping by length: from the column `duration`, else from the audio's headers."""
-        if self._durations is None:
-            columns = getattr(self.dataset, "column_names", None) or ()
-            if "duration" in columns:
-                self._durations = [float(duration) for duration in self.dataset["duration"]]
-            else:
-                self._durations = [_seconds(self.dataset[index]["audio"]) for index in range(len(self))]
-        return self._durations
+        return prepare_item(row, self.processor, self.augment_audio, self.augment_features, generator)
 
 
 def _seconds(audio: Any) -> float:

@@ -5,10 +5,12 @@ Models, collator and metrics work with the stock `Seq2SeqTrainer` as well; what 
 1. with `train_sampling_strategy="group_by_length"` and a training set that knows its lengths, batches come from
    `LengthGroupedBatchSampler`, whose order follows from (data_seed or seed, epoch) alone: a resumed run sees the
    batches of an uninterrupted one, and every process of a distributed run its share of the same order;
+   With a training set that offers `sample_weights`, batches come from `ClassBalancedBatchSampler` in the same way;
 2. evaluation sets that know their lengths are grouped by them, where the stock Trainer computes the features of every
    item once more to measure it; with either, `predict` then answers in that order, labels beside predictions;
 3. the epoch reaches the sampler and the dataset in every case (`EpochCallback`);
-4. `create_model_card` measures the model and writes `report.json` and the card from it, and `push_to_hub` sends both
+4. `layer_decay` lets layers learn the slower the nearer they are to the input (`layer_decay.py`);
+5. `create_model_card` measures the model and writes `report.json` and the card from it, and `push_to_hub` sends both
    beside the model; `training_args.bin`, a pickle that would hold a `hub_token`, goes into checkpoints alone, and
    neither it nor anything else that is no part of a model is ever sent.
 """
@@ -25,12 +27,15 @@ from transformers import Seq2SeqTrainer, TrainerCallback, TrainerControl, Traine
 from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.trainer_pt_utils import LengthGroupedSampler
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, HubStrategy, seed_worker
+from transformers.training_args import OptimizerNames
 from transformers.utils.hub import PushInProgress
 
 from .cards import write_card
+from .layer_decay import layer_decay_groups
+from .measuring import check_measurable, writes_text
 from .publishing import KINDS, NAMES, TRAINERS_OWN
 from .reports import write_report
-from .sampler import LengthGroupedBatchSampler
+from .sampler import ClassBalancedBatchSampler, LengthGroupedBatchSampler
 from .trainer_report import FACTS, CardFacts, base_of, card_facts, trainer_report
 
 
@@ -64,11 +69,12 @@ class EpochCallback(TrainerCallback):
 
 
 class AuralTrainer(Seq2SeqTrainer):
-    """`Seq2SeqTrainer` whose batches hold utterances of like lengths, repeatably, and whose card is measured.
+    """`Seq2SeqTrainer` whose batches hold clips of like lengths, or of all classes, repeatably, with a measured card.
 
     Grouping is asked for by `train_sampling_strategy="group_by_length"` and needs a training set with `lengths` or
-    `durations`, one number per item, such as `SpeechDataset`; any other training set is treated as the stock Trainer
-    does.
+    `durations`, one number per item, such as `SpeechDataset`. Drawing by class is asked for by the training set: by
+    `sample_weights` that are not None, as `SoundDataset(balanced=True)` has them. Both can be had at once. Any other
+    training set is treated as the stock Trainer does.
 
         trainer = AuralTrainer(model, args, card={"license": "cc-by-4.0", "language": "en", "dataset": "my clips"}, …)
         trainer.train()
@@ -76,10 +82,11 @@ class AuralTrainer(Seq2SeqTrainer):
         trainer.push_to_hub()  # or does all of it
 
     Args:
-        model: As for `Seq2SeqTrainer`, as are all others but `card`.
+        model: As for `Seq2SeqTrainer`, as are all others but `card` and `layer_decay`.
         args: May push with `hub_strategy` "end" or "every_save"; the commits of the latter hold the model as it is,
-            and its card comes with `push_to_hub()`.
+            and its card comes with `push_to_hub()`. `Seq2SeqTrainingArguments`, for models that tag as well.
         card: Defaults for `create_model_card`, by the names of `CardFacts`; needed with `args.push_to_hub`.
+        layer_decay: Factor of the learning rate from each layer to the one below; None is one rate for all.
 
     Raises:
         ValueError: `args` hold a token or push whole checkpoints, `card` holds something else than a card's facts, or
@@ -92,8 +99,10 @@ class AuralTrainer(Seq2SeqTrainer):
         args: TrainingArguments | None = None,
         *more: Any,
         card: Mapping[str, Any] | None = None,
+        layer_decay: float | None = None,
         **kwargs: Any,
     ) -> None:
+        self.layer_decay = layer_decay
         self.card = dict(card or {})
         if unknown := sorted(self.card.keys() - set(FACTS)):
             raise ValueError(f"card has {unknown[0]!r}; allowed: {', '.join(FACTS)}")
@@ -106,12 +115,9 @@ class AuralTrainer(Seq2SeqTrainer):
     def get_train_dataloader(self) -> DataLoader:
         """Loader of the training set, prepared by Accelerate."""
         dataset: Any = self.train_dataset
-        lengths = self._lengths(dataset)
-        if lengths is None:
+        sampler = self._batch_sampler(dataset)
+        if sampler is None:
             return super().get_train_dataloader()
-        sampler = LengthGroupedBatchSampler(
-            lengths, self._train_batch_size, self._data_seed(), drop_last=self.args.dataloader_drop_last
-        )
         workers = self.args.dataloader_num_workers
         loader = DataLoader(
             dataset,
@@ -126,6 +132,13 @@ class AuralTrainer(Seq2SeqTrainer):
             worker_init_fn=partial(seed_worker, num_workers=workers, rank=self.args.process_index),
         )
         return self.accelerator.prepare(loader)
+
+    def _batch_sampler(self, dataset: Any) -> Sampler[list[int]] | None:
+        lengths, weights = self._lengths(dataset), getattr(dataset, "sample_weights", None)
+        size, seed, drop_last = self._train_batch_size, self._data_seed(), self.args.dataloader_drop_last
+        if weights is not None:
+            return ClassBalancedBatchSampler(weights, size, seed, drop_last, lengths)
+        return None if lengths is None else LengthGroupedBatchSampler(lengths, size, seed, drop_last)
 
     def _get_eval_sampler(self, eval_dataset: Any) -> Sampler | None:
         lengths = self._lengths(eval_dataset)
@@ -144,6 +157,26 @@ class AuralTrainer(Seq2SeqTrainer):
     def _data_seed(self) -> int:
         return self.args.seed if self.args.data_seed is None else self.args.data_seed
 
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """The optimizer of `args`, its learning rates decayed by layer if that is asked for.
+
+        Args:
+            model: As in the stock Trainer.
+
+        Raises:
+            ValueError: `layer_decay` with an optimizer that makes its own groups, or a model without layers.
+        """
+        if self.layer_decay is not None and self.optimizer is None:
+            target: Any = self.model if model is None else model
+            rate, weight_decay = self.args.learning_rate, self.args.weight_decay
+            groups = layer_decay_groups(target, rate, self.layer_decay, weight_decay)
+            kind, options = self.get_optimizer_cls_and_kwargs(self.args, target)
+            if {"params", "model", "optimizer_dict"} & options.keys():  # GaLore, LOMO and their like
+                name = OptimizerNames(self.args.optim).value
+                raise ValueError(f"layer_decay with optim={name!r}, which makes its own groups; try 'adamw_torch'")
+            self.optimizer = kind(groups, **options)
+        return super().create_optimizer(model)
+
     def create_model_card(
         self,
         language: str | None = None,
@@ -159,7 +192,7 @@ class AuralTrainer(Seq2SeqTrainer):
     ) -> None:
         """Save the model, measure it on `eval_dataset`, and write `report.json` and the card beside it.
 
-        One process measures, by the model's own `generate`; the others return. The picture is left out.
+        One process measures, by the model's `generate` or its probabilities; the others return. No picture is made.
 
         Args:
             language, license, model_name, finetuned_from, dataset_tags, dataset: As in `CardFacts`.
@@ -167,7 +200,7 @@ class AuralTrainer(Seq2SeqTrainer):
             facts: The others of `CardFacts`: `data_license`, `about`, `limits`.
 
         Raises:
-            ValueError: A fact is missing or ill-formed, here and in `card`; there is no evaluation set or tokenizer,
+            ValueError: A fact is missing or ill-formed, here and in `card`; there is no evaluation set or processor,
                 or the model is sharded over processes.
             OSError: A file cannot be written.
         """
@@ -229,11 +262,9 @@ class AuralTrainer(Seq2SeqTrainer):
 
     def _facts(self, **told: Any) -> CardFacts:
         """What is told for a card, once it is sure that the rest can be measured."""
-        facts = card_facts(self.card | {name: value for name, value in told.items() if value is not None})
-        if not self.eval_dataset:
-            raise ValueError("eval_dataset is missing: a card needs results, measured on it")
-        if not hasattr(getattr(self.processing_class, "tokenizer", self.processing_class), "decode"):
-            raise ValueError("processing_class has no tokenizer: give the processor, which turns ids into text")
+        told = self.card | {name: value for name, value in told.items() if value is not None}
+        facts = card_facts(told, writes_text(self.model))
+        check_measurable(self)
         if self.is_fsdp_enabled or self.is_deepspeed_enabled:
             raise ValueError("a model in shards cannot be measured: save it, and make the card in a single process")
         return facts

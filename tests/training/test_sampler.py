@@ -1,4 +1,4 @@
-"""The batch sampler: every index once, like lengths together, an order that follows from (seed, epoch)."""
+"""The batch samplers: every index once or by weight, like lengths together, an order by (seed, epoch)."""
 
 import random
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 from accelerate.data_loader import BatchSamplerShard
 
-from aural.training.sampler import LengthGroupedBatchSampler
+from aural.training.sampler import ClassBalancedBatchSampler, LengthGroupedBatchSampler, balancing_weights
 
 LENGTHS = np.random.default_rng(0).exponential(size=103)  # seconds; skewed, as speech is
 
@@ -115,3 +115,86 @@ def test_whole_batches_too_hold_others_in_another_epoch(lengths):
     first = {frozenset(batch) for batch in sampler}
     sampler.set_epoch(1)
     assert {frozenset(batch) for batch in sampler} != first
+
+
+RARE = np.where(np.arange(103) < 3, 100 / 3, 1.0)  # three items of one class, a hundred of another
+
+
+def draws(epoch=0, seed=0, weights=RARE, batch_size=8, **kwargs):
+    sampler = ClassBalancedBatchSampler(weights, batch_size, seed, **kwargs)
+    sampler.set_epoch(epoch)
+    return list(sampler)
+
+
+def test_classes_are_drawn_equally_often():
+    drawn = np.concatenate([np.concatenate(draws(epoch)) for epoch in range(40)])
+    assert len(drawn) == 40 * 103
+    assert np.mean(drawn < 3) == pytest.approx(0.5, abs=0.04)  # five standard deviations
+    shares = np.bincount(drawn, minlength=103) / len(drawn)
+    assert shares[:3] == pytest.approx(np.full(3, 1 / 6), abs=0.03)
+
+
+def test_items_of_weight_0_are_never_drawn():
+    weights = np.ones(103)
+    weights[50:] = 0
+    assert max(np.concatenate(draws(weights=weights))) < 50
+
+
+def test_draws_follow_from_seed_and_epoch_alone():
+    first = draws(3)
+    np.random.seed(1), torch.manual_seed(1)
+    assert draws(3) == first == draws(3, weights=RARE * 7)
+    assert draws(4) != first
+    assert draws(3, seed=1) != first
+
+
+@pytest.mark.parametrize(("drop_last", "sizes"), [(False, [8] * 12 + [7]), (True, [8] * 12)])
+@pytest.mark.parametrize("lengths", [None, LENGTHS])
+def test_an_epoch_of_draws_is_as_long_as_the_data(drop_last, sizes, lengths):
+    batches = draws(drop_last=drop_last, lengths=lengths)
+    assert [len(batch) for batch in batches] == sizes
+    assert len(ClassBalancedBatchSampler(RARE, 8, 0, drop_last)) == len(sizes)
+    assert all(type(index) is int for batch in batches for index in batch)
+
+
+def test_draws_can_be_grouped_by_length():
+    grouped = draws(lengths=LENGTHS)
+    assert sorted(np.concatenate(grouped)) == sorted(np.concatenate(draws()))
+    assert padding_share(grouped, LENGTHS) < padding_share(draws(), LENGTHS) / 3
+
+
+@pytest.mark.parametrize("items", [104, 103])
+def test_processes_share_the_draws(items):
+    weights = np.resize(RARE, items)
+    shares = [
+        list(BatchSamplerShard(ClassBalancedBatchSampler(weights, 8, 0), num_processes=2, process_index=rank))
+        for rank in range(2)
+    ]
+    whole = draws(weights=weights)
+    assert [len(share) for share in shares] == [7, 7]
+    assert [batch for pair in zip(*shares, strict=True) for batch in pair][:12] == whole[:12]
+
+
+def test_balancing_weights_are_sums_of_inverse_counts():
+    weights = balancing_weights([[0], [0, 1], [0], [], [2, 1], []])
+    assert weights == pytest.approx([1 / 3, 1 / 3 + 1 / 2, 1 / 3, 1 / 2, 1 + 1 / 2, 1 / 2])
+    single = np.array([0] * 90 + [1] * 9 + [2])
+    weights = balancing_weights(single[:, None].tolist())
+    assert [weights[single == one].sum() for one in range(3)] == pytest.approx([1, 1, 1])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (([], 2, 0), "weights has shape"),
+        (([1.0, float("inf")], 2, 0), r"weights\[1\] is inf"),
+        (([1.0, -2.0], 2, 0), r"weights\[1\] is -2"),
+        (([0.0, 0.0], 2, 0), "weights are all 0"),
+        (([1.0], 0, 0), "batch_size is 0"),
+        (([1.0], 1, -1), "seed is -1"),
+        (([1.0, 1.0], 1, 0, False, [1.0]), "lengths has 1 entries; expected 2"),
+    ],
+)
+def test_bad_arguments_of_the_balanced_sampler_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        ClassBalancedBatchSampler(*arguments)
