@@ -16,12 +16,21 @@ from transformers.utils import PushToHubMixin
 
 import aural.bundle
 import aural.modeling
-from aural import AuralProcessor, LasConfig, LasForConditionalGeneration, LogMelFeatureExtractor, train_tokenizer
+from aural import (
+    AuralProcessor,
+    LasConfig,
+    LasForConditionalGeneration,
+    LogMelFeatureExtractor,
+    SpectrogramTransformerConfig,
+    SpectrogramTransformerForAudioClassification,
+    train_tokenizer,
+)
 from aural.bundle import bundle, flat_name
 from aural.registration import MODELS, OTHERS
-from tests.whole import save_folder, wave
+from tests.whole import save_folder, save_tagger, wave
 
 FIXTURE = Path(__file__).parent / "fixtures" / "las-format-1"
+TAGGER_FIXTURE = Path(__file__).parent / "fixtures" / "spectrogram-format-1"
 ROOT = Path(__file__).parent.parent
 EVERYTHING = [*MODELS, *(model for models in MODELS.values() for model in models.values()), *OTHERS.values()]
 
@@ -31,11 +40,16 @@ def folder(tmp_path_factory):
     return save_folder(tmp_path_factory.mktemp("hub") / "las")
 
 
-def run_without_aural(folder, tmp_path) -> dict:
+@pytest.fixture(scope="module")
+def tagger(tmp_path_factory):
+    return save_tagger(tmp_path_factory.mktemp("hub") / "tagger")
+
+
+def run_without_aural(folder, tmp_path, mels) -> dict:
     """What a process without aural gets from `folder`."""
     rng = np.random.default_rng(0)
     inputs = {
-        "features": rng.normal(size=(2, 24, 6)).astype(np.float32),
+        "features": rng.normal(size=(2, 24, mels)).astype(np.float32),
         "decoder_input_ids": np.array([[1, 5, 6], [1, 7, 4]]),
         "wave": wave(1.0),
     }
@@ -53,25 +67,49 @@ def run_without_aural(folder, tmp_path) -> dict:
     return {**inputs, **json.loads(output.stdout)}
 
 
-def test_a_machine_without_aural_gets_the_same_logits_features_and_text(folder, tmp_path):
-    there = run_without_aural(folder, tmp_path)
-    assert there["aural"] == []
-    (models,) = MODELS.values()
+def check_logits(there, folder, config, **texts) -> None:
+    """Every model class of `config` gave there what it gives here."""
+    models = MODELS[config]
     assert set(there["logits"]) == {f"{flat_name(m.__module__)}.{m.__name__}" for m in models.values()}
     for model_class in models.values():
         model = model_class.from_pretrained(folder).eval()
-        inputs = torch.from_numpy(there["features"]), torch.from_numpy(there["decoder_input_ids"])
-        output = model(inputs[0], decoder_input_ids=inputs[1])[0]
+        output = model(torch.from_numpy(there["features"]), **texts)[0]
         mine = there["logits"][f"{flat_name(model_class.__module__)}.{model_class.__name__}"]
         np.testing.assert_allclose(output.detach().numpy(), mine, atol=1e-6)
+
+
+def check_saved_again(folder) -> None:
+    """What was loaded without aural was saved with the same code."""
+    saved_again = {p.name: p.read_bytes() for p in Path(f"{folder}-again").glob("*.py")}
+    assert saved_again == {p.name: p.read_bytes() for p in folder.glob("*.py")}
+
+
+def test_a_machine_without_aural_gets_the_same_logits_features_and_text(folder, tmp_path):
+    there = run_without_aural(folder, tmp_path, mels=6)
+    assert there["aural"] == []
+    check_logits(there, folder, LasConfig, decoder_input_ids=torch.from_numpy(there["decoder_input_ids"]))
     processor = AuralProcessor.from_pretrained(folder)
     features = processor(audio=there["wave"], sampling_rate=16000, return_tensors="np")["input_features"]
     np.testing.assert_allclose(there["heard"], features, atol=1e-6)
     assert there["same_features"]
     assert there["labels"] == processor(text="ab ba")["labels"]
-    assert there["text"] == transformers.pipeline("automatic-speech-recognition", model=str(folder))(wave(1.0))["text"]
-    saved_again = {p.name: p.read_bytes() for p in Path(f"{folder}-again").glob("*.py")}
-    assert saved_again == {p.name: p.read_bytes() for p in folder.glob("*.py")}
+    recognizer = transformers.pipeline("automatic-speech-recognition", model=str(folder))
+    assert there["answer"] == recognizer(wave(1.0))["text"]
+    check_saved_again(folder)
+
+
+def test_a_machine_without_aural_gets_the_same_tags(tagger, tmp_path):
+    there = run_without_aural(tagger, tmp_path, mels=8)
+    assert there["aural"] == []
+    check_logits(there, tagger, SpectrogramTransformerConfig)
+    mine = transformers.pipeline("audio-classification", model=str(tagger))(wave(1.0))
+    assert [tag["label"] for tag in there["answer"]] == [tag["label"] for tag in mine]
+    np.testing.assert_allclose([tag["score"] for tag in there["answer"]], [tag["score"] for tag in mine], atol=1e-5)
+    check_saved_again(tagger)
+
+
+def test_every_model_type_is_run_without_aural():
+    assert set(MODELS) == {LasConfig, SpectrogramTransformerConfig}  # each has its test above
 
 
 def test_no_public_model_class_is_forgotten():
@@ -164,6 +202,16 @@ def test_a_folder_of_format_1_still_loads_and_says_the_same():
     np.testing.assert_allclose(logits[0].detach(), expected["logits"], atol=1e-4)
     assert processor.decode(model.generate(features)[0]) == expected["text"]
     assert processor(text="ab")["labels"] == expected["labels"]
+
+
+def test_a_tagging_folder_of_format_1_still_loads_and_says_the_same():
+    expected = json.loads((TAGGER_FIXTURE / "expected.json").read_text())
+    model = SpectrogramTransformerForAudioClassification.from_pretrained(TAGGER_FIXTURE).eval()
+    extractor = LogMelFeatureExtractor.from_pretrained(TAGGER_FIXTURE)
+    features = extractor(wave(0.3, seed=5), sampling_rate=16000, return_tensors="pt")["input_features"]
+    np.testing.assert_allclose(features[0, :3], expected["features"], atol=1e-4)
+    np.testing.assert_allclose(model(features).logits[0].detach(), expected["logits"], atol=1e-4)
+    assert model.config.id2label == {0: "bell", 1: "drum", 2: "horn"}
 
 
 def test_a_newer_format_is_refused_by_name(folder, tmp_path):

@@ -44,7 +44,11 @@ def test_version_and_module_agree():
 
 
 @pytest.mark.parametrize(
-    "verb", [[], ["demo"], ["transcribe"], ["card"], ["publish"], ["corpora"], ["corpora", "prompts-en"]]
+    "verb",
+    [
+        *([], ["demo"], ["transcribe"], ["card"], ["publish"]),
+        *(["corpora"], ["corpora", "prompts-en"], ["corpora", "drums"]),
+    ],
 )
 def test_every_help_holds_an_example(capsys, monkeypatch, verb):
     code, out, _ = run(capsys, monkeypatch, *verb, "--help")
@@ -126,12 +130,25 @@ def test_unknown_flags_and_verbs_exit_with_2(capsys, monkeypatch):
     assert run(capsys, monkeypatch, "demo", "--tiny", "--long")[0] == 2
 
 
-def test_corpora_says_what_is_wrong_with_its_folders(capsys, monkeypatch, tmp_path):
+@pytest.mark.parametrize("corpus", ["prompts-en", "drums"])
+def test_corpora_says_what_is_wrong_with_its_folders(capsys, monkeypatch, tmp_path, corpus):
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "file").write_text("x")
-    code, _, err = run(capsys, monkeypatch, "corpora", "prompts-en", tmp_path / "taken", "--packages", tmp_path)
+    code, _, err = run(capsys, monkeypatch, "corpora", corpus, tmp_path / "taken", "--packages", tmp_path)
     assert code == 2
     assert "taken" in error_line(err)
+    code, _, err = run(capsys, monkeypatch, "corpora", corpus, tmp_path / "out", "--packages", tmp_path)
+    assert code == 2
+    assert "packages=" in error_line(err)
+
+
+@pytest.mark.parametrize(
+    ("corpus", "maker"), [("prompts-en", "corpora.make_prompts_en"), ("drums", "drums.make_drums")]
+)
+def test_corpora_prints_the_summary_of_what_was_made(capsys, monkeypatch, tmp_path, corpus, maker):
+    monkeypatch.setattr(f"aural.training.{maker}", lambda out, packages: f"{out} from {packages}")
+    assert run(capsys, monkeypatch, "corpora", corpus, "out", "--packages", "p") == (0, "out from p\n", "")
+    assert run(capsys, monkeypatch, "corpora", corpus, "out")[1] == "out from None\n"
 
 
 def test_options_of_transcribe_reach_python(capsys, monkeypatch, folder, tmp_path):

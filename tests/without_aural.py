@@ -25,29 +25,32 @@ def main(folder: str, inputs: str) -> None:
     import transformers
 
     arrays = np.load(inputs)
+    wave = arrays["wave"]
     config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=True)
+    speaks = "AutoModelForSpeechSeq2Seq" in config.auto_map
+    texts = {"decoder_input_ids": torch.from_numpy(arrays["decoder_input_ids"])} if speaks else {}
     logits = {}
     for name, reference in config.auto_map.items():
         if name != "AutoConfig":
             model = getattr(transformers, name).from_pretrained(folder, trust_remote_code=True).eval()
-            output = model(
-                torch.from_numpy(arrays["features"]), decoder_input_ids=torch.from_numpy(arrays["decoder_input_ids"])
-            )
-            logits[reference] = output[0].tolist()
-    processor = transformers.AutoProcessor.from_pretrained(folder, trust_remote_code=True)
+            logits[reference] = model(torch.from_numpy(arrays["features"]), **texts)[0].tolist()
+            model.save_pretrained(f"{folder}-again")
     extractor = transformers.AutoFeatureExtractor.from_pretrained(folder, trust_remote_code=True)
-    features = processor(audio=arrays["wave"], sampling_rate=16000, return_tensors="np")["input_features"]
-    recognizer = transformers.pipeline("automatic-speech-recognition", model=folder, trust_remote_code=True)
-    result = {
-        "logits": logits,
-        "heard": features.tolist(),
-        "same_features": bool((extractor(arrays["wave"], sampling_rate=16000)["input_features"][0] == features).all()),
-        "text": recognizer(arrays["wave"])["text"],
-        "labels": processor(text="ab ba")["labels"],
-        "aural": [name for name in sys.modules if name.split(".")[0] == "aural"],
-    }
-    model.save_pretrained(f"{folder}-again")
-    processor.save_pretrained(f"{folder}-again")
+    features = extractor(wave, sampling_rate=16000, return_tensors="np")["input_features"]
+    extractor.save_pretrained(f"{folder}-again")
+    result = {"logits": logits, "heard": features.tolist()}
+    if speaks:
+        processor = transformers.AutoProcessor.from_pretrained(folder, trust_remote_code=True)
+        heard = processor(audio=wave, sampling_rate=16000, return_tensors="np")["input_features"]
+        recognizer = transformers.pipeline("automatic-speech-recognition", model=folder, trust_remote_code=True)
+        result["same_features"] = bool((heard == features).all())
+        result["answer"] = recognizer(wave)["text"]
+        result["labels"] = processor(text="ab ba")["labels"]
+        processor.save_pretrained(f"{folder}-again")
+    else:
+        tagger = transformers.pipeline("audio-classification", model=folder, trust_remote_code=True)
+        result["answer"] = tagger(wave)
+    result["aural"] = [name for name in sys.modules if name.split(".")[0] == "aural"]
     print(json.dumps(result))
 
 

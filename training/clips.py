@@ -26,7 +26,6 @@ from ..processing.audio import load_audio
 from .corpora import (
     PACKAGE,
     SAMPLING_RATE,
-    CorpusSummary,
     Row,
     has_sure_reading,
     has_wideband,
@@ -37,9 +36,8 @@ from .corpora import (
     summarize,
     unpacked_packages,
     write_credits,
-    write_table,
-    written_whole,
 )
+from .corpus_files import CorpusSummary, write_table, written_whole
 
 KINDS = ("digit", "letter", "phonetic", "prompt")
 

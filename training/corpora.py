@@ -11,18 +11,12 @@ What is notable here:
 - a corpus is made whole or not at all: it is written beside its place and renamed.
 """
 
-import csv
 import gzip
 import hashlib
-import os
 import re
 import shutil
-import subprocess
-import tempfile
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +25,17 @@ from rich.console import Console
 from rich.progress import track
 
 from ..processing.audio import load_audio
+from .corpus_files import (
+    DOCS,
+    CorpusSummary,
+    licence_text,
+    package_version,
+    refuse_taken,
+    run_tool,
+    unpacked,
+    write_table,
+    written_whole,
+)
 
 SAMPLING_RATE = 16_000  # Hz
 LONGEST = 15.0  # seconds; what is longer is whole menus read aloud, a few clips that would set the length of a batch
@@ -40,7 +45,7 @@ PACKAGE = "asterisk-core-sounds-en"  # texts and licence; the recordings are in 
 Row = tuple[str, str, str, float]  # of a metadata.csv: file name, text, id or kind, seconds
 
 _SOUNDS = Path("usr/share/asterisk/sounds/en_US_f_Allison")
-_DOCS = Path("usr/share/doc") / PACKAGE
+_DOCS = DOCS / PACKAGE
 
 _DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _LONE_DIGIT = re.compile(r"(?<![\w.])[0-9](?!\w|[.,]\w)")  # the 1 of "press 1.", not a digit of "H.323", "3D" or "10"
@@ -54,39 +59,6 @@ _MISSPELT = {
     "unindentified": "unidentified",
     "witheld": "withheld",
 }
-
-
-@dataclass(frozen=True)
-class CorpusSummary:
-    """What a maker of a corpus made and what it left out; `print` it.
-
-    Attributes:
-        name: name of the corpus.
-        folder: where it lies.
-        source: which recordings it was made from, with their sampling rate.
-        licence: SPDX identifier of the recordings' licence.
-        clips: clips per split.
-        minutes: minutes of audio per split.
-        words: number of different words over all splits.
-        skipped: number of clips left out, by reason.
-    """
-
-    name: str
-    folder: Path
-    source: str
-    licence: str
-    clips: dict[str, int]
-    minutes: dict[str, float]
-    words: int
-    skipped: dict[str, int] = field(default_factory=dict)
-
-    def __str__(self) -> str:
-        total = f"{sum(self.clips.values())} clips, {sum(self.minutes.values()):.1f} min"
-        lines = [f"{self.name}: {total}, {self.words} different words, in {self.folder}"]
-        lines += [f"  {split}: {self.clips[split]} clips, {self.minutes[split]:.1f} min" for split in self.clips]
-        lines += [f"  left out, {reason}: {count}" for reason, count in self.skipped.items()]
-        lines += [f"  source: {self.source}", f"  licence: {self.licence}"]
-        return "\n".join(lines)
 
 
 def normalize_prompt(text: str) -> str:
@@ -133,7 +105,7 @@ def make_prompts_en(out: str | Path, packages: str | Path | None = None) -> Corp
         OSError: `out` is taken, a package or a tool is missing, or a recording cannot be read; `out` is as it was.
     """
     out = Path(out)
-    _refuse_taken(out)
+    refuse_taken(out)
     with unpacked_packages(packages) as root:
         wideband = has_wideband(root)
         texts, skipped = _choose(root, wideband)
@@ -147,29 +119,14 @@ def make_prompts_en(out: str | Path, packages: str | Path | None = None) -> Corp
     return summarize("prompts-en", out, source, rows, skipped)
 
 
-@contextmanager
-def unpacked_packages(packages: str | Path | None = None) -> Iterator[Path]:
+def unpacked_packages(packages: str | Path | None = None) -> AbstractContextManager[Path]:
     """The root of Debian's unpacked packages: `packages`, or its .deb files or a download in a temporary folder.
 
     Raises:
         OSError: `apt-get` or `dpkg` is missing or fails, or the packages hold no transcript.
     """
-    with tempfile.TemporaryDirectory() as temporary:
-        root = Path(temporary) / "root"
-        if packages is None:
-            recordings = f"{PACKAGE}-g722" if shutil.which("ffmpeg") else f"{PACKAGE}-wav"
-            hint = "; run `apt-get update` first, or give packages=FOLDER"
-            _run_tool("apt-get", "download", PACKAGE, recordings, cwd=temporary, hint=hint)
-            debs = sorted(Path(temporary).glob("*.deb"))
-        else:
-            debs = sorted(Path(packages).glob("*.deb"))
-        for deb in debs:
-            _run_tool("dpkg", "-x", str(deb.resolve()), str(root))
-        if not debs and packages is not None:
-            root = Path(packages)
-        if not (root / _DOCS).is_dir():
-            raise FileNotFoundError(f"packages={str(packages)!r} holds neither {_DOCS} nor .deb files of {PACKAGE}")
-        yield root
+    recordings = f"{PACKAGE}-g722" if shutil.which("ffmpeg") else f"{PACKAGE}-wav"
+    return unpacked([PACKAGE, recordings], packages, proof=_DOCS)
 
 
 def read_transcripts(root: Path) -> dict[str, str]:
@@ -193,7 +150,7 @@ def read_recording(root: Path, name: str, wideband: bool) -> np.ndarray:
     path = _recording(root, name, wideband)
     try:
         if wideband:
-            raw = _run_tool("ffmpeg", "-nostdin", "-v", "error", "-i", str(path), "-f", "s16le", "-")
+            raw = run_tool("ffmpeg", "-nostdin", "-v", "error", "-i", str(path), "-f", "s16le", "-")
             audio = np.frombuffer(raw, "<i2").astype(np.float32) / 32768
         else:
             audio = load_audio(path, sampling_rate=SAMPLING_RATE)
@@ -220,14 +177,6 @@ def summarize(
     )
 
 
-def write_table(path: Path, columns: tuple[str, ...], rows: list[Row]) -> None:
-    """Write rows under a line of column names as CSV, one line each."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(rows)
-
-
 def write_credits(folder: Path, root: Path, changes: str) -> None:
     """Write ATTRIBUTION.md and LICENSE into `folder`: whose recordings these are, what was changed, and the licence.
 
@@ -240,39 +189,13 @@ def write_credits(folder: Path, root: Path, changes: str) -> None:
         "- Author: Allison Smith (http://www.theivrvoice.com), copyright 2003-2010\n"
         "- Financial contributions: Digium, Inc. (http://www.digium.com)\n"
         "- Source: http://downloads.asterisk.org/pub/telephony/asterisk/, by Debian's package "
-        f"`{PACKAGE}`{_version(root)}\n"
+        f"`{PACKAGE}`{package_version(root, PACKAGE)}\n"
         "- Licence: Creative Commons Attribution-ShareAlike 3.0 (CC-BY-SA-3.0), in full in LICENSE beside this file\n"
         f"- Changes made to the original work: {changes}\n",
         encoding="utf-8",
     )
-    lines = (root / _DOCS / "copyright").read_text(encoding="utf-8").splitlines()
-    paragraphs = re.split(r"\n(?! )", "\n".join(lines))  # a field and the indented lines that belong to it
-    texts = [text for text in paragraphs if text.startswith(f"License: {LICENCE}\n")]
-    if not texts:
-        raise OSError(f"{root / _DOCS / 'copyright'} does not hold the text of {LICENCE}")
-    body = [re.sub(r"^ \.?", "", line) for line in max(texts, key=len).splitlines()[1:]]
     title = "Creative Commons Attribution-ShareAlike 3.0"
-    (folder / "LICENSE").write_text(f"{title}\n\n" + "\n".join(body).strip() + "\n", encoding="utf-8")
-
-
-@contextmanager
-def written_whole(out: Path) -> Iterator[Path]:
-    """A new folder beside `out` that takes its place when the block ends, or is deleted when the block fails.
-
-    Raises:
-        FileExistsError: `out` is a file or holds files.
-    """
-    _refuse_taken(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    folder = out.with_name(f".{out.name}.{os.getpid()}.part")
-    folder.mkdir()
-    try:
-        yield folder
-        if out.is_dir():
-            out.rmdir()  # empty, or this fails
-        folder.rename(out)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    (folder / "LICENSE").write_text(f"{title}\n\n{licence_text(root, PACKAGE, LICENCE)}", encoding="utf-8")
 
 
 def _write_splits(
@@ -317,33 +240,5 @@ def _recording(root: Path, name: str, wideband: bool) -> Path:
     return root / _SOUNDS / f"{name}.{'g722' if wideband else 'wav'}"
 
 
-def _version(root: Path) -> str:
-    """A space and the version, from the head of the package's change log; nothing where that log is missing."""
-    path = root / _DOCS / "changelog.Debian.gz"
-    if not path.is_file():
-        return ""
-    with gzip.open(path, "rt", encoding="utf-8") as lines:
-        head = re.match(r"\S+ \(([^)-]+)", lines.readline())
-    return f" {head.group(1)}" if head else ""
-
-
 def _spell_digits(text: str) -> str:
     return _LONE_DIGIT.sub(lambda digit: f" {_DIGITS[int(digit.group())]} ", text)
-
-
-def _refuse_taken(out: Path) -> None:
-    if out.is_file() or (out.is_dir() and any(out.iterdir())):
-        raise FileExistsError(f"out={str(out)!r} is there already; give a folder that is new or empty")
-
-
-def _run_tool(tool: str, *arguments: str, cwd: str | None = None, hint: str = "") -> bytes:
-    """What a program wrote to its standard output; an OSError with its last complaint and `hint` if it fails."""
-    if shutil.which(tool) is None:
-        raise FileNotFoundError(
-            f"{tool} is not on this machine: give packages=FOLDER, where {PACKAGE} and {PACKAGE}-wav lie unpacked"
-        )
-    done = subprocess.run([tool, *arguments], cwd=cwd, capture_output=True, check=False)
-    if done.returncode:
-        lines = done.stderr.decode(errors="replace").strip().splitlines() or [f"exit status {done.returncode}"]
-        raise OSError(f"`{tool} {arguments[0]}` failed: {lines[-1]}{hint}")
-    return done.stdout

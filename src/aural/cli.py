@@ -2,6 +2,7 @@
 
     aural demo
     aural transcribe seven.wav --model demo/model
+    aural tag yard.wav --model models/sounds --events
     aural card demo/model --id user/las-digits
     aural publish demo/model user/las-digits
     aural corpora prompts-en data/prompts-en
@@ -18,6 +19,10 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from .cli_convert import CONVERT_EXAMPLE, convert
+from .cli_corpora import corpora_app
+from .cli_sounds import TAG_EXAMPLE, tag
+from .console import quiet_libraries, say_error
 from .version import __version__
 
 app = typer.Typer(
@@ -26,11 +31,6 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
-)
-corpora_app = typer.Typer(
-    help="Make a corpus: an audiofolder with a split, from packages that carry labelled speech.",
-    epilog="Example: `aural corpora prompts-en data/prompts-en`",
-    no_args_is_help=True,
 )
 app.add_typer(corpora_app, name="corpora")
 
@@ -62,7 +62,7 @@ def demo(
 
     if long and tiny:
         raise typer.BadParameter("--long and --tiny exclude each other")
-    _without_bars_of_libraries()
+    quiet_libraries()
     plan = PLANS["long" if long else "tiny" if tiny else "standard"]
     run_demo(out, plan, seed=seed, console=Console())
 
@@ -82,7 +82,7 @@ def transcribe(
     from .transcription import load_recognizer
     from .transcription import transcribe as transcribe_audio
 
-    _without_bars_of_libraries()
+    quiet_libraries()
     loaded, processor = load_recognizer(model)
     options: dict[str, Any] = {} if beams is None else {"num_beams": beams}
     rate, failed = processor.feature_extractor.sampling_rate, False
@@ -93,7 +93,7 @@ def transcribe(
                 readable[file] = load_audio(file, rate)
             except (OSError, ValueError) as error:  # one bad file costs the others nothing
                 failed = True
-                _say_error(error)
+                say_error(error)
         results = transcribe_audio(list(readable.values()), loaded, processor, batch_size, **options)
         for file, result in zip(readable, results, strict=True):
             if as_json:
@@ -103,6 +103,10 @@ def transcribe(
                 print(f"{file}: {result.text}" if len(files) > 1 else result.text, flush=True)
     if failed:
         raise typer.Exit(2)
+
+
+app.command(epilog=TAG_EXAMPLE)(tag)
+app.command(epilog=CONVERT_EXAMPLE)(convert)
 
 
 @app.command(epilog="Example: `aural card demo/model` · `aural card demo/model --id user/las-digits`")
@@ -134,32 +138,6 @@ def publish(
     print(publish_folder(folder, repo_id, private or None, revision, dry_run))
 
 
-@corpora_app.command(
-    "prompts-en", epilog="Example: `aural corpora prompts-en data/prompts-en` · `… --packages unpacked/`"
-)
-def prompts_en(
-    out: Annotated[Path, typer.Argument(help="Folder to make; must not exist or be empty.", show_default=False)],
-    packages: Annotated[
-        Path | None, typer.Option(help="Folder of Debian packages, as .deb files or unpacked; default: download.")
-    ] = None,
-) -> None:
-    """English telephone prompts of one voice, 18 minutes with text, from Debian's asterisk-core-sounds-en."""
-    from .training.corpora import make_prompts_en
-
-    print(make_prompts_en(out, packages))
-
-
-def _without_bars_of_libraries() -> None:
-    """Loading weights takes a moment; a bar for it would only stand between the results."""
-    import transformers
-
-    transformers.utils.logging.disable_progress_bar()
-
-
-def _say_error(error: Exception) -> None:
-    print(f"aural: error: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
-
-
 def main() -> None:
     """Run the command line."""
     try:
@@ -167,5 +145,5 @@ def main() -> None:
     except (ValueError, OSError, TypeError, RuntimeError) as error:
         if os.environ.get("AURAL_TRACEBACK"):
             raise
-        _say_error(error)
+        say_error(error)
         sys.exit(2)

@@ -247,11 +247,11 @@ def test_splits_part_at_15_and_25_of_a_hundred():
 
 
 def test_g722_is_decoded_by_ffmpeg_and_an_empty_answer_is_named(monkeypatch, tmp_path):
-    monkeypatch.setattr(corpora, "_run_tool", lambda *_: np.array([16384, -32768], "<i2").tobytes())
+    monkeypatch.setattr(corpora, "run_tool", lambda *_: np.array([16384, -32768], "<i2").tobytes())
     audio = read_recording(tmp_path, "digits/4", wideband=True)
     assert audio.dtype == np.float32
     assert audio.tolist() == [0.5, -1.0]
-    monkeypatch.setattr(corpora, "_run_tool", lambda *_: b"")
+    monkeypatch.setattr(corpora, "run_tool", lambda *_: b"")
     with pytest.raises(OSError, match=r"digits/4\.g722: it is empty"):
         read_recording(tmp_path, "digits/4", wideband=True)
 
