@@ -61,7 +61,7 @@ class LasConfig(TravelsWithCode, PreTrainedConfig):
     """
 
     model_type = "las"
-    keys_to_ignore_at_inference = ["past_key_values", "encoder_last_hidden_state"]  # noqa: RUF012
+    keys_to_ignore_at_inference = ["cache", "past_key_values", "encoder_last_hidden_state"]  # noqa: RUF012
     attribute_map = {  # noqa: RUF012
         "hidden_size": "speller_hidden_size",
         "num_hidden_layers": "speller_layers",

@@ -295,7 +295,7 @@ def test_attention_maps_of_a_text_are_its_teacher_forced_alignment():
     model = tiny_las()
     features, mask = clips([20, 16, 8])
     expected = model(features, mask, labels=LABELS, output_attentions=True).cross_attentions[0]
-    assert torch.equal(model.attention_maps(features, mask, ["speller"], LABELS)["speller"], expected)
+    torch.testing.assert_close(model.attention_maps(features, mask, ["speller"], LABELS)["speller"], expected)
     with pytest.raises(ValueError, match="'speller'"):
         model.attention_maps(features, mask, [3])
     written = model.generate(features, attention_mask=mask)
@@ -337,15 +337,6 @@ def test_scheduled_sampling_draws_from_the_output_as_often_as_it_says():
     for token, share in ((4, 0.6), (5, 0.2), (6, 0.2)):
         equal = (sampled - states_after(token, sampling=0.0)).abs().amax(-1) < 1e-5
         assert equal.float().mean().item() == pytest.approx(share, abs=0.05)
-
-
-def test_the_cache_is_returned_only_where_it_is_wanted():
-    features, mask = clips([20, 16, 8])
-    inputs = {"input_features": features, "attention_mask": mask, "decoder_input_ids": torch.tensor([[1, 4]] * 3)}
-    assert tiny_las()(**inputs).past_key_values.get_seq_length() == 2
-    assert tiny_las()(**inputs, use_cache=False).past_key_values is None
-    assert tiny_las(use_cache=False)(**inputs).past_key_values is None
-    assert tiny_las()(features, mask, labels=LABELS).past_key_values is None  # a loss needs no state
 
 
 def test_the_alignment_can_be_asked_for_in_the_config():

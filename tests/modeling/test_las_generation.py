@@ -6,6 +6,7 @@ import pytest
 import torch
 from transformers import GenerationConfig
 
+from aural.modeling.las_cache import CACHE
 from tests.tiny import VOCABULARY, clips, tiny_las
 
 KINDS = ["dot", "location", "none"]
@@ -96,17 +97,6 @@ def test_a_wide_beam_finds_what_exhaustive_search_finds():
         assert set(found) == set(scores)  # all forty of them
         for text, score in found.items():
             assert score == pytest.approx(scores[text], abs=1e-3)
-
-
-def test_reordering_beams_carries_context_and_previous_weights():
-    model = tiny_las()
-    features, mask = clips([30])
-    two = features.expand(2, -1, -1)
-    first = model(two, mask.expand(2, -1), torch.tensor([[1, 4, 5], [1, 7, 6]]), use_cache=True)
-    first.past_key_values.reorder_cache(torch.tensor([1, 1]))
-    after = model(two, mask.expand(2, -1), torch.tensor([[8], [4]]), past_key_values=first.past_key_values).logits
-    whole = model(two, mask.expand(2, -1), torch.tensor([[1, 7, 6, 8], [1, 7, 6, 4]])).logits[:, -1:]
-    torch.testing.assert_close(after, whole, atol=1e-5, rtol=1e-5)
 
 
 def test_decoding_a_batch_gives_each_clip_its_own_text():
@@ -234,10 +224,10 @@ def test_decoding_is_re_entrant():
     model = tiny_las()
     first, second = clips([40], seed=1), clips([30], seed=2)
     alone = model(*second, decoder_input_ids=torch.tensor([[1, 4, 5]])).logits
-    held = model(*first, decoder_input_ids=torch.tensor([[1, 6]]), use_cache=True).past_key_values
+    held = model(*first, decoder_input_ids=torch.tensor([[1, 6]]), use_cache=True)[CACHE]
     start = model(*second, decoder_input_ids=torch.tensor([[1, 4]]), use_cache=True)
-    model(*first, decoder_input_ids=torch.tensor([[7]]), past_key_values=held)  # another utterance in between
-    rest = model(*second, decoder_input_ids=torch.tensor([[5]]), past_key_values=start.past_key_values)
+    model(*first, decoder_input_ids=torch.tensor([[7]]), cache=held)  # another utterance in between
+    rest = model(*second, decoder_input_ids=torch.tensor([[5]]), cache=start[CACHE])
     torch.testing.assert_close(torch.cat([start.logits, rest.logits], 1), alone, atol=1e-5, rtol=1e-5)
 
 
@@ -250,28 +240,28 @@ def test_a_callers_own_end_is_the_one_that_the_limit_leaves():
     assert model.generate(features, eos_token_id=-1, num_beams=1, max_length=40).shape[1] == 40
 
 
-def test_generation_goes_on_from_a_cache_as_if_it_had_not_stopped():
+@pytest.mark.parametrize("name", ["cache", "past_key_values"])  # from transformers 5.24 on, and before
+def test_generation_goes_on_from_a_cache_as_if_it_had_not_stopped(name):
     for seed in range(3):
         model = never_ending(seed=seed)
         features, mask = clips([60])
         options = {"attention_mask": mask, "num_beams": 1, "return_dict_in_generate": True, "output_scores": True}
         whole = model.generate(features, max_new_tokens=9, **options)
         first = model.generate(features, max_new_tokens=4, **options)
-        rest = model.generate(
-            features,
-            decoder_input_ids=first.sequences,
-            past_key_values=first.past_key_values,
-            max_new_tokens=5,
-            **options,
-        )
+        assert first[CACHE].get_seq_length() == 4  # the start token and three more
+        options[name] = first[CACHE]
+        rest = model.generate(features, decoder_input_ids=first.sequences, max_new_tokens=5, **options)
+        assert rest[CACHE] is first[CACHE]
+        assert rest[CACHE].get_seq_length() == 9  # each once
         assert rest.sequences.tolist() == whole.sequences.tolist()
         torch.testing.assert_close(rest.scores[-1], whole.scores[-1], atol=1e-5, rtol=1e-5)
 
 
 def test_assisted_decoding_is_refused_in_words():
     model = tiny_las()
-    with pytest.raises(ValueError, match="assisted generation is not supported with stateful models"):
-        model.generate(clips([20])[0], assistant_model=tiny_las(seed=1), num_beams=1)
+    for option in ({"assistant_model": tiny_las(seed=1)}, {"prompt_lookup_num_tokens": 3}):
+        with pytest.raises(ValueError, match="assisted generation is not supported with stateful models"):
+            model.generate(clips([20])[0], num_beams=1, **option)
 
 
 @pytest.mark.parametrize(
