@@ -12,6 +12,7 @@ import re
 import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -26,6 +27,7 @@ STREAMED = 0x7FFF0000  # a size from here up was written by a program that could
 UNKNOWN_FRAMES = 1 << 62  # libsndfile's count for a FLAC stream without a length is 2**63 - 1
 SHORT_OF = re.compile(r"(?:riff|data|Data Size)\s*: (\d+) \(should be (\d+)\)")  # in the log of libsndfile
 MP3_SLACK = 2_304  # samples: two MPEG frames of encoder delay and padding
+RESAMPLING = "HQ"  # soxr's name of the quality
 
 
 def load_audio(source: Any, sampling_rate: int = 16_000) -> np.ndarray:
@@ -49,15 +51,15 @@ def load_audio(source: Any, sampling_rate: int = 16_000) -> np.ndarray:
             1,000 to 384,000 Hz; the message names the file and the reason.
         TypeError: `source` is none of the above.
     """
-    _check_rate(sampling_rate, "sampling_rate")
-    if isinstance(source, Mapping) and source.get("array") is not None:
-        rate = _check_rate(source.get("sampling_rate"), "array")
-        return _finish(_mono(source["array"]), rate, sampling_rate, "array")
-    if _is_array(source):
-        return _finish(_mono(source), sampling_rate, sampling_rate, "array")
-    with _opened(source) as (handle, name):
-        wave, rate = _decode(handle, name)
-    return _finish(wave, rate, sampling_rate, name)
+    with opened_recording(source, sampling_rate) as recording:
+        blocks = list(recording.blocks)
+    wave = np.ascontiguousarray(blocks[0]) if len(blocks) == 1 else np.concatenate(blocks)
+    if recording.sampling_rate == sampling_rate:
+        return wave
+    resampled = soxr.resample(wave, recording.sampling_rate, sampling_rate, quality=RESAMPLING)
+    if resampled.size == 0:
+        raise too_few(recording.name, len(wave), recording.sampling_rate, sampling_rate)
+    return resampled
 
 
 def audio_duration(source: Any, sampling_rate: int = 16_000) -> float:
@@ -78,6 +80,52 @@ def audio_duration(source: Any, sampling_rate: int = 16_000) -> float:
         if file.frames >= UNKNOWN_FRAMES:
             raise ValueError(f"{name}: its header tells no length; decode it with load_audio")
         return file.frames / file.samplerate
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Audio that stands open.
+
+    Attributes:
+        name: What errors call it by.
+        sampling_rate: Its own, in Hz.
+        promised: Samples per channel as its header tells them; None when it tells none.
+        blocks: Its mono samples `(samples,)`, float32 and finite, decoded as they are asked for; at least one.
+    """
+
+    name: str
+    sampling_rate: int
+    promised: int | None
+    blocks: Iterator[np.ndarray]
+
+
+@contextmanager
+def opened_recording(source: Any, sampling_rate: int = 16_000) -> Iterator[Recording]:
+    """Open any recording to be read forwards, once; it comes at its own sampling rate.
+
+    Args:
+        source: as for `load_audio`; an array is one block.
+        sampling_rate: of a bare array, in Hz.
+
+    Raises:
+        OSError, ValueError, TypeError: as `load_audio`; for faults inside the samples, and most files that are cut,
+            only when the blocks get there.
+    """
+    _check_rate(sampling_rate, "sampling_rate")
+    if isinstance(source, Mapping) and source.get("array") is not None:
+        source, sampling_rate = source["array"], _check_rate(source.get("sampling_rate"), "array")
+    if _is_array(source):
+        wave = _mono(source)
+        yield Recording("array", int(sampling_rate), len(wave), _heard(iter([wave]), "array"))
+        return
+    with _opened(source) as (handle, name), _reader(handle, name) as file:
+        promised = file.frames if file.frames < UNKNOWN_FRAMES else None
+        yield Recording(name, file.samplerate, promised, _heard(_decoded(file, handle, name), name))
+
+
+def too_few(name: str, samples: int, rate: int, sampling_rate: int) -> ValueError:
+    """What to raise when nothing is left after resampling."""
+    return ValueError(f"{name}: {samples} samples at {rate} Hz are too few to resample to {sampling_rate} Hz")
 
 
 class _Stream(soundfile.SoundFile):
@@ -133,38 +181,32 @@ def _reader(handle: BinaryIO, name: str) -> Iterator[_Stream]:
         yield file
 
 
-def _decode(handle: BinaryIO, name: str) -> tuple[np.ndarray, int]:
-    """Mono float32 `(samples,)` and its sampling rate in Hz."""
-    with _reader(handle, name) as file:
-        blocks: list[np.ndarray] = []
-        promised, rate = file.frames, file.samplerate
-        try:
-            while len(block := file.read(BLOCK // file.channels + 1, dtype="float32", always_2d=True)):
-                blocks.append(block[:, 0] if file.channels == 1 else block.mean(axis=1))
-        except soundfile.SoundFileError as error:
-            raise ValueError(f"{name}: truncated or damaged ({_reason(error)})") from error
-        samples = sum(map(len, blocks))
-        if file.format == "MP3":  # without the encoder's tag the count is an estimate from the first frame
-            promised = promised - MP3_SLACK if _has_mp3_length(handle) else 0
+def _decoded(file: _Stream, handle: BinaryIO, name: str) -> Iterator[np.ndarray]:
+    """Mono float32 blocks `(samples,)` of the file over `handle`, up to an end that must be where it was promised."""
+    samples, promised = 0, file.frames
+    try:
+        while len(block := file.read(BLOCK // file.channels + 1, dtype="float32", always_2d=True)):
+            samples += len(block)
+            yield block[:, 0] if file.channels == 1 else block.mean(axis=1)
+    except soundfile.SoundFileError as error:
+        raise ValueError(f"{name}: truncated or damaged ({_reason(error)})") from error
+    if file.format == "MP3":  # without the encoder's tag the count is an estimate from the first frame
+        promised = promised - MP3_SLACK if _has_mp3_length(handle) else 0
+    if 0 < samples < promised < UNKNOWN_FRAMES:
+        raise ValueError(f"{name}: truncated, {samples} samples of {promised} are there")
+
+
+def _heard(blocks: Iterator[np.ndarray], name: str) -> Iterator[np.ndarray]:
+    """The blocks, once found to hold what a model can hear."""
+    samples = 0
+    for block in blocks:
+        if block.size and not (np.isfinite(block.min()) and np.isfinite(block.max())):  # min and max carry a NaN on
+            first = samples + int(np.argmin(np.isfinite(block)))
+            raise ValueError(f"{name}: holds NaN or infinity, first at sample {first}")
+        samples += len(block)
+        yield block
     if samples == 0:
         raise ValueError(f"{name}: empty, it holds no samples")
-    if samples < promised < UNKNOWN_FRAMES:
-        raise ValueError(f"{name}: truncated, {samples} samples of {promised} are there")
-    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks), rate
-
-
-def _finish(wave: np.ndarray, rate: int, sampling_rate: int, name: str) -> np.ndarray:
-    """Refuse what no model can hear, then resample."""
-    if wave.size == 0:
-        raise ValueError(f"{name}: empty, it holds no samples")
-    if not (np.isfinite(wave.min()) and np.isfinite(wave.max())):  # min and max carry a NaN on
-        raise ValueError(f"{name}: holds NaN or infinity, first at sample {int(np.argmin(np.isfinite(wave)))}")
-    if rate == sampling_rate:
-        return np.ascontiguousarray(wave)
-    resampled = soxr.resample(wave, rate, sampling_rate, quality="HQ")
-    if resampled.size == 0:
-        raise ValueError(f"{name}: {wave.size} samples at {rate} Hz are too few to resample to {sampling_rate} Hz")
-    return resampled
 
 
 def _is_array(source: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -60,12 +60,7 @@ def plot_alignment(
     height = 2.2 + max(1.6, 0.17 * len(tokens))
     figure = Figure(figsize=(9, height), layout="constrained")
     sound, attention = figure.subplots(2, 1, sharex=True, height_ratios=(1.8, height - 2.2))
-    low, high = np.percentile(features, [2, 99.5])
-    extent = (0, end, 0, features.shape[1])
-    sound.imshow(features.T, origin="lower", aspect="auto", cmap="magma", vmin=low, vmax=high, extent=extent)
-    sound.set_ylabel("mel band")
-    if title:
-        sound.set_title(title, loc="left", fontsize=11)
+    _draw_spectrogram(sound, features, seconds_per_feature, title)
     rows = len(tokens)
     image = attention.imshow(
         alignment,
@@ -82,6 +77,63 @@ def plot_alignment(
     attention.set_ylabel("written, top to bottom")
     figure.colorbar(image, ax=attention, label="attention", fraction=0.03, pad=0.01)
     return figure
+
+
+def plot_events(
+    features: np.ndarray,
+    scores: np.ndarray,
+    edges: np.ndarray,
+    labels: Sequence[str],
+    seconds_per_feature: float,
+    events: Sequence[Any] = (),
+    title: str = "",
+) -> "Figure":
+    """The spectrogram, and under it how sure a model is of each sound at each moment, over the same seconds.
+
+    Args:
+        features: `(frames, mels)` log-mel features.
+        scores: `(steps, labels)` from 0 to 1.
+        edges: `(steps + 1,)` seconds at which the steps begin, and the last ends.
+        labels: One name per column of `scores`.
+        seconds_per_feature: Seconds per frame of `features`.
+        events: What really sounded, with `label`, `onset` and `offset` in seconds: drawn as outlines.
+        title: Written above.
+
+    Returns:
+        A matplotlib figure that belongs to no window; save it with `save_figure`.
+
+    Raises:
+        ValueError: `scores` do not fit `labels` or `edges`, or an event's label is none of them.
+    """
+    if scores.shape != (len(edges) - 1, len(labels)):
+        raise ValueError(f"scores {scores.shape} must be (steps, labels) = {(len(edges) - 1, len(labels))}")
+    if unknown := sorted({event.label for event in events} - set(labels)):
+        raise ValueError(f"events have the label {unknown[0]!r}; allowed are {', '.join(labels)}")
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
+
+    figure = Figure(figsize=(9, 2.2 + 0.28 * len(labels) + 0.6), layout="constrained")
+    sound, table = figure.subplots(2, 1, sharex=True, height_ratios=(1.8, 0.28 * len(labels)))
+    _draw_spectrogram(sound, features, seconds_per_feature, title)
+    image = table.pcolormesh(edges, np.arange(len(labels) + 1), scores.T, cmap="cividis", vmin=0, vmax=1)
+    for event in events:
+        row = list(labels).index(event.label)
+        length = event.offset - event.onset
+        table.add_patch(Rectangle((event.onset, row), length, 1, fill=False, edgecolor="#ff8c42", linewidth=1.6))
+    table.set_yticks(np.arange(len(labels)) + 0.5, labels, fontsize=8)
+    table.invert_yaxis()
+    table.set_xlabel("time in seconds" + (" (outlined: what really sounded)" if events else ""))
+    figure.colorbar(image, ax=table, label="score", fraction=0.03, pad=0.01)
+    return figure
+
+
+def _draw_spectrogram(axes: Any, features: np.ndarray, seconds_per_feature: float, title: str) -> None:
+    low, high = np.percentile(features, [2, 99.5])
+    extent = (0, features.shape[0] * seconds_per_feature, 0, features.shape[1])
+    axes.imshow(features.T, origin="lower", aspect="auto", cmap="magma", vmin=low, vmax=high, extent=extent)
+    axes.set_ylabel("mel band")
+    if title:
+        axes.set_title(title, loc="left", fontsize=11)
 
 
 def save_figure(figure: "Figure", path: str | Path, dpi: int = 150) -> None:

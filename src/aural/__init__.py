@@ -13,6 +13,7 @@ from .modeling import (
 )
 from .processing import AuralProcessor, LogMelFeatureExtractor, load_audio, train_tokenizer
 from .registration import register
+from .tagging import Tagging, load_tagger, tag
 from .transcription import Transcript, load_recognizer, transcribe
 from .version import __version__
 
@@ -28,10 +29,13 @@ __all__ = [
     "SpectrogramTransformerForAudioClassification",
     "SpectrogramTransformerForAudioFrameClassification",
     "SpectrogramTransformerModel",
+    "Tagging",
     "Transcript",
     "__version__",
     "load_audio",
     "load_recognizer",
+    "load_tagger",
+    "tag",
     "train_tokenizer",
     "transcribe",
 ]

@@ -1,16 +1,14 @@
 """From audio files to text in one call: `transcribe`, and what it loads models with."""
 
-import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
-from transformers import AutoConfig, AutoModelForSpeechSeq2Seq, AutoProcessor, PreTrainedModel
+from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor, PreTrainedModel
 
+from .loading import check_features_fit, load_config, no_conversion, said_of
 from .processing import AuralProcessor, load_audio
 
 
@@ -45,51 +43,15 @@ def load_recognizer(folder: str | Path, device: str | torch.device = "cpu") -> t
 
     Raises:
         OSError: There is no such folder, or it holds no whole model.
-        ValueError: The vocabulary or the features do not fit the model.
+        ValueError: The model is of another family, or the vocabulary or the features do not fit it.
     """
-    path = Path(folder)
-    if not str(folder).strip():
-        raise ValueError(f"model={str(folder)!r} names nothing; give a model folder or a Hub id")
-    if path.is_file():
-        raise NotADirectoryError(f"{folder} is a file; a model is a folder with config.json, weights and processor")
-    if path.is_dir() and not (path / "config.json").is_file():
-        raise FileNotFoundError(f"{folder} is not a model folder: it has no config.json")
-    with _said_of(folder):
-        config = AutoConfig.from_pretrained(folder)
+    config = load_config(folder, "transcribe")
+    with said_of(folder):
         processor = AutoProcessor.from_pretrained(folder)
     _check_fit(config, processor, str(folder))  # before the weights, whose shapes would fail with a longer story
-    with _said_of(folder), _no_conversion():
+    with said_of(folder), no_conversion():
         model = AutoModelForSpeechSeq2Seq.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
     return model.to(device).eval(), processor
-
-
-@contextmanager
-def _said_of(folder: str | Path) -> Iterator[None]:
-    """Whatever reading a folder raises becomes one line that names the folder and keeps the reason."""
-    try:
-        yield
-    except Exception as error:  # damaged weights and JSON raise whatever their reader raises
-        reason: BaseException = error
-        if isinstance(error, StrictDataclassError) and error.__cause__ is not None:
-            reason = error.__cause__  # the config's own words
-        text = " ".join(str(reason).split()) or type(reason).__name__
-        kind = OSError if isinstance(error, OSError) else ValueError
-        raise kind(f"cannot load a model from {folder}: {text}") from error
-
-
-@contextmanager
-def _no_conversion() -> Iterator[None]:
-    """Pickled weights are refused; transformers would else ask a service to convert them, in public and unasked."""
-    name = "DISABLE_SAFETENSORS_CONVERSION"
-    before = os.environ.get(name)
-    os.environ[name] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
 
 
 def _check_fit(config: Any, processor: AuralProcessor, folder: str) -> None:
@@ -103,15 +65,7 @@ def _check_fit(config: Any, processor: AuralProcessor, folder: str) -> None:
         ours, theirs = getattr(processor.tokenizer, name), getattr(config, name)
         if ours != theirs:
             raise ValueError(f"{folder}: the tokenizer's {name} is {ours} but the model's is {theirs}")
-    mels, wanted = processor.feature_extractor.num_mel_bins, config.num_mel_bins
-    if mels != wanted:
-        raise ValueError(f"{folder}: the feature extractor gives {mels} mels but the model takes {wanted}")
-    shift = processor.feature_extractor.seconds_per_frame * 1000
-    if abs(shift - config.frame_shift_ms) > 1e-6:
-        raise ValueError(
-            f"{folder}: the feature extractor gives a frame every {shift:g} ms but the model's frame_shift_ms is "
-            f"{config.frame_shift_ms:g}"
-        )
+    check_features_fit(config, processor.feature_extractor, folder)
 
 
 def transcribe(
