@@ -5,7 +5,9 @@
 
 What is notable here:
 
-- every number is the report's or counted from its transcripts (`report_reader.py` checks one against the other);
+- every number is the report's or counted from its predictions (`report_reader.py` checks one against the other);
+- `KINDS` has what is said of every kind of result: texts, tags, events; a section of which nothing is said is left
+  out;
 - text from outside is escaped: whatever a title, a transcript or a folder's name holds, it is shown as text, in the
   body as in the YAML front matter;
 - the same folder gives the same bytes, on any machine: nothing of the day, the path or the installed versions enters;
@@ -14,55 +16,69 @@ What is notable here:
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from importlib.resources import files
 from pathlib import Path
 from string import Template
 from typing import Any
 
-from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from huggingface_hub import ModelCard, ModelCardData
 from huggingface_hub.utils import validate_repo_id
 
 from ..processing.files import write_whole
+from .card_results import eval_results, results_notes, results_table
+from .card_sounds import TAGS_NOTE, confusions, event_classes, event_clips, events_note, tag_classes, tag_clips
+from .card_texts import NOTE, transcripts
+from .card_texts import caption as text_caption
+from .card_usage import PIPELINES, task_of, usage
 from .citations import bibtex
 from .markdown import bullets, escape, label, table
-from .report_reader import Rate, Report, Result, Utterance, read_report
+from .report_reader import Conversion, Report, Result, read_report
 from .reports import REPORT_NAME
 
-PICTURE, CARD = "alignment.png", "README.md"
-PIPELINES = {"las": "automatic-speech-recognition"}  # by model type
-METRICS = {"wer": "Word error rate", "cer": "Character error rate"}
-SHOWN = 5  # best transcripts, and as many worst
+CARD = "README.md"
+UNMEASURED = "Nothing was measured after the conversion."
 
-WITH_AURAL = """\
-With aural installed:
 
-```python
-import aural
+@dataclass(frozen=True)
+class _Kind:
+    """What a card says of a kind of result, beside its row in the table: each of the first result of the kind.
 
-print(aural.transcribe("speech.wav", {model})[0].text)
-```
-"""
-WITH_TRANSFORMERS = """\
-{heading}
+    Attributes:
+        note: how it was measured.
+        picture: file name, and what it shows.
+        sections: of the template, by name.
+    """
 
-```python
-import soundfile
-from transformers import pipeline
-{imports}
-recognizer = pipeline("automatic-speech-recognition", model={model}, trust_remote_code=True)
-audio, rate = soundfile.read("speech.wav", dtype="float32")  # mono, at recognizer.feature_extractor.sampling_rate
-print(recognizer({{"raw": audio, "sampling_rate": rate}})["text"])
-```
-"""
+    note: Callable[[Any], str]
+    picture: tuple[str, str]
+    sections: dict[str, Callable[[Any], str]]
+
+
+KINDS = {
+    "texts": _Kind(
+        lambda _: NOTE, ("alignment.png", "Where the model listens as it writes"), {"transcripts": transcripts}
+    ),
+    "tags": _Kind(
+        lambda _: TAGS_NOTE,
+        ("tags.png", "What the model hears"),
+        {"classes": tag_classes, "confusions": confusions, "clips": tag_clips},
+    ),
+    "events": _Kind(
+        events_note, ("events.png", "What the model hears, and when"), {"classes": event_classes, "clips": event_clips}
+    ),
+}
+SECTIONS = sorted({name for kind in KINDS.values() for name in kind.sections})
 
 
 def render_card(folder: str | Path, repo_id: str | None = None) -> ModelCard:
     """The card of the model in a folder; `str` of it is the text.
 
     Args:
-        folder: holds `config.json`, `report.json` and, if there is a picture, `alignment.png`.
+        folder: holds `config.json`, `report.json` and, if there is a picture, the file that `KINDS` names, such as
+            `alignment.png`.
         repo_id: what the code in the card loads; default: the folder's name, which works beside the folder.
 
     Raises:
@@ -73,23 +89,25 @@ def render_card(folder: str | Path, repo_id: str | None = None) -> ModelCard:
     report = read_report(folder / REPORT_NAME)
     config = _read_config(folder / "config.json")
     name = repo_id or folder.resolve().name
+    dialect = report.converted.dialect if report.converted else ""
     text = _template().substitute(
         title=escape(report.title),
         about=escape(report.about),
-        base_model=_base_model(report.base_model),
-        picture=_picture(report) if (folder / PICTURE).is_file() else "",
-        results=_results_table(report.results),
-        results_notes=bullets(f"{_name(result)}: {escape(result.about)}" for result in report.results),
-        usage=_usage(name, travels="auto_map" in config),
+        base_model=_base_model(report),
+        picture=_picture(report, folder),
+        results=_results(report),
+        usage=usage(name, config),
         data=_data_table(report),
         license=report.license,
-        recipe=_settings_table({**report.recipe, "seed": report.seed}),
+        conversion=_conversion(report.converted) if report.converted else "",
+        recipe=_settings_table(report.recipe if report.seed is None else {**report.recipe, "seed": report.seed}),
         machine=_machine_table(report),
-        transcripts=_transcripts(report.results[0]),
+        **_sections(report),
         limits=bullets(map(escape, report.limits)),
-        citation=f"```bibtex\n{bibtex(config, report.versions['aural'])}\n```",
+        citation=f"```bibtex\n{bibtex(config, report.versions['aural'], dialect)}\n```",
     )
     body = re.sub(r"\n{3,}", "\n\n", text)  # where a part is empty
+    body = re.sub(r"^## .+\n\n(?=## )", "", body, flags=re.MULTILINE)  # and a section
     return ModelCard(f"---\n{_metadata(report, config).to_yaml()}\n---\n\n{body}")
 
 
@@ -99,16 +117,18 @@ def check_card(text: str, folder: str | Path) -> None:
     Raises:
         ValueError: the front matter does not parse, the licence is missing or another, or the metrics are not the
             report's.
-        OSError: the report cannot be read.
+        OSError: the report or `config.json` cannot be read.
     """
     report = read_report(Path(folder) / REPORT_NAME)
+    config = _read_config(Path(folder) / "config.json")
     try:
         data = ModelCard(text).data
     except Exception as error:  # YAML raises its own
         raise ValueError(f"the card's front matter cannot be read: {error}") from error
     if not data.get("license"):
         raise ValueError("the card's front matter has no license: licence field required")
-    expected = {"license": report.license, "language": report.language, "eval_results": _eval_results(report)}
+    results = eval_results(report.results, task_of(config)) or None
+    expected = {"license": report.license, "language": report.language, "eval_results": results}
     for name, value in expected.items():
         if data.get(name) != value:
             shown = "model-index" if name == "eval_results" else name
@@ -152,7 +172,8 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 
 def _metadata(report: Report, config: dict[str, Any]) -> ModelCardData:
-    task = PIPELINES[config["model_type"]]
+    task = task_of(config)
+    results = eval_results(report.results, task)
     return ModelCardData(
         language=report.language,
         license=report.license,
@@ -160,9 +181,9 @@ def _metadata(report: Report, config: dict[str, Any]) -> ModelCardData:
         pipeline_tag=task,
         tags=["aural", config["model_type"], task],
         base_model=report.base_model if _is_repo_id(report.base_model) else None,
-        metrics=list(METRICS),
-        model_name=label(report.title),
-        eval_results=_eval_results(report),
+        metrics=list(dict.fromkeys(result.metric_type for result in results)) or None,
+        model_name=label(report.title) if results else None,
+        eval_results=results or None,
     )
 
 
@@ -175,40 +196,6 @@ def _is_repo_id(name: str | None) -> bool:
     return name is not None and "/" in name
 
 
-def _eval_results(report: Report) -> list[EvalResult]:
-    results = []
-    taken: set[tuple[str, str]] = set()
-    for result in report.results:
-        split, kind = label(result.split), _dataset_id(result, taken)
-        for metric, rate in (("wer", result.wer), ("cer", result.cer)):
-            args = {"clips": len(result.utterances), "interval_95": list(rate.interval)}
-            results.append(
-                EvalResult(
-                    task_type="automatic-speech-recognition",
-                    task_name="Automatic Speech Recognition",
-                    dataset_type=kind,
-                    dataset_name=label(result.dataset),
-                    dataset_split=split,
-                    metric_type=metric,
-                    metric_name=METRICS[metric],
-                    metric_value=rate.value,
-                    metric_args=args,
-                )
-            )
-    return results
-
-
-def _dataset_id(result: Result, taken: set[tuple[str, str]]) -> str:
-    """The data set's name as an identifier; numbered where two results would be merged under one."""
-    stem = re.sub(r"[^a-z0-9]+", "-", result.dataset.lower()).strip("-") or "dataset"
-    name, number = stem, 1
-    while (name, label(result.split)) in taken:
-        number += 1
-        name = f"{stem}-{number}"
-    taken.add((name, label(result.split)))
-    return name
-
-
 def _shown(value: Any) -> str:
     """A setting as text: lists with commas, yes and no, a dash for nothing."""
     if isinstance(value, list):
@@ -219,50 +206,78 @@ def _shown(value: Any) -> str:
 
 
 def _settings_table(settings: dict[str, Any]) -> str:
+    if not settings:
+        return ""
     return table(("Setting", "Value"), ((escape(name), _shown(value)) for name, value in settings.items()))
 
 
-def _base_model(base: str | None) -> str:
+def _base_model(report: Report) -> str:
+    if report.converted:
+        return f"Converted from {escape(report.base_model or report.converted.file)}."
+    base = report.base_model
     return f"Fine-tuned from {escape(base)}." if base else "Trained from scratch: it has no base model."
 
 
-def _picture(report: Report) -> str:
-    example = report.example
-    return (
-        f"![Where the model listens as it writes]({PICTURE})\n\n"
-        f"Where the model listened. Spoken: “{escape(example['spoken'])}”; written: “{escape(example['written'])}”."
-    )
+def _picture(report: Report, folder: Path) -> str:
+    """The picture of the first result's kind, if the folder has it."""
+    if not report.results:
+        return ""
+    name, shows = KINDS[report.results[0].kind].picture
+    if not (folder / name).is_file():
+        return ""
+    example = report.example or {"caption": ""}
+    caption = escape(example["caption"]) if "caption" in example else text_caption(example)
+    return f"![{shows}]({name})\n\n{caption}"
 
 
-def _name(result: Result) -> str:
-    return f"{escape(result.dataset)} ({escape(result.split)})"
+def _first_of_kinds(report: Report) -> list[Result]:
+    """The first result of each kind that is there, the model's own if there is one."""
+    first: dict[str, Result] = {}
+    for result in report.results:
+        if result.kind not in first or (first[result.kind].system and not result.system):
+            first[result.kind] = result
+    return list(first.values())
 
 
-def _rate(rate: Rate) -> str:
-    low, high = rate.interval
-    return f"{rate.value:.1%} ({low:.1%} to {high:.1%})"
+def _results(report: Report) -> str:
+    if not report.results:
+        return UNMEASURED
+    notes = dict.fromkeys(KINDS[result.kind].note(result) for result in _first_of_kinds(report))
+    return "\n\n".join([results_table(report.results), *notes, results_notes(report.results)])
 
 
-def _results_table(results: Iterable[Result]) -> str:
-    header = ("Data", "Clips", *(f"{name} (95% interval)" for name in METRICS.values()))
-    rows = ((_name(each), str(len(each.utterances)), _rate(each.wer), _rate(each.cer)) for each in results)
-    return table(header, rows)
+def _sections(report: Report) -> dict[str, str]:
+    """What each kind has to say in the sections of the template; empty where none has anything."""
+    said: dict[str, list[str]] = {name: [] for name in SECTIONS}
+    for result in _first_of_kinds(report):
+        for name, write in KINDS[result.kind].sections.items():
+            said[name].append(write(result))
+    return {name: "\n\n".join(filter(None, texts)) for name, texts in said.items()}
 
 
-def _usage(name: str, travels: bool) -> str:
-    """Code that loads the model; without aural it runs only where the folder brings its own code."""
-    model = json.dumps(name, ensure_ascii=False)
-    heading = "With transformers alone:" if travels else "As a pipeline of transformers, in which aural enters it:"
-    imports = "" if travels else "\nimport aural  # registers the model type\n"
-    return "\n".join(
-        [WITH_AURAL.format(model=model), WITH_TRANSFORMERS.format(heading=heading, imports=imports, model=model)]
-    )
+def _conversion(source: Conversion) -> str:
+    facts = {
+        "source": source.file,
+        "SHA-256": source.sha256,
+        "format": source.dialect,
+        "licence of the source, as told": source.license,
+        "tensors not used": list(source.unused),
+    }
+    note = f"\n\n{escape(source.note)}" if source.note else ""
+    return f"The weights were trained elsewhere and converted.\n\n{_settings_table(facts)}{note}"
 
 
 def _data_table(report: Report) -> str:
+    if not report.data:
+        return ""
     rows = (
-        (escape(s.name), escape(s.license), "–" if s.hours is None else f"{s.hours:.3g}", escape(s.source))
-        for s in report.data
+        (
+            escape(source.name),
+            ", ".join(map(escape, source.licenses)),
+            "–" if source.hours is None else f"{source.hours:.3g}",
+            escape(source.source),
+        )
+        for source in report.data
     )
     return table(("Data", "Licence", "Hours", "Source"), rows)
 
@@ -274,35 +289,3 @@ def _machine_table(report: Report) -> str:
     }
     facts = {name.replace("_", " "): value for name, value in report.machine.items()}
     return _settings_table({**facts, **times, **report.versions})
-
-
-def choose_transcripts(utterances: Sequence[Utterance]) -> tuple[list[Utterance], list[Utterance]]:
-    """The best and the worst by word errors over spoken words, five of each and none twice.
-
-    Of equally good ones the longest come first, since a perfect word says little; other ties keep their order. Of
-    fewer than ten, all are the best, in that order.
-    """
-    best = sorted(utterances, key=lambda each: (each.error_rate, -each.words))
-    if len(best) < 2 * SHOWN:
-        return best, []
-    chosen = {id(each) for each in best[:SHOWN]}
-    rest = [each for each in utterances if id(each) not in chosen]
-    return best[:SHOWN], sorted(rest, key=lambda each: -each.error_rate)[:SHOWN]
-
-
-def _transcripts(result: Result) -> str:
-    best, worst = choose_transcripts(result.utterances)
-    if not worst:
-        return f"All of {_name(result)}, best first.\n\n{_pairs_table(best)}"
-    return (
-        f"Of the {len(result.utterances)} clips of {_name(result)}, the {SHOWN} best, longest first where equally "
-        f"good:\n\n{_pairs_table(best)}\n\nThe {SHOWN} worst:\n\n{_pairs_table(worst)}"
-    )
-
-
-def _pairs_table(utterances: Iterable[Utterance]) -> str:
-    rows = (
-        (escape(each.spoken) or "–", escape(each.written) or "–", f"{each.errors} of {each.words}")
-        for each in utterances
-    )
-    return table(("Spoken", "Written", "Word errors"), rows)

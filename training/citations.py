@@ -21,6 +21,43 @@ _LOCATION = """\
   archivePrefix = {arXiv}
 }"""
 
+_AST = """\
+@misc{gong2021ast,
+  title = {AST: Audio Spectrogram Transformer},
+  author = {Gong, Yuan and Chung, Yu-An and Glass, James},
+  year = {2021},
+  eprint = {2104.01778},
+  archivePrefix = {arXiv}
+}"""
+
+_PASST = """\
+@misc{koutini2021efficient,
+  title = {Efficient Training of Audio Transformers with Patchout},
+  author = {Koutini, Khaled and Schl{\"u}ter, Jan and Eghbal-zadeh, Hamid and Widmer, Gerhard},
+  year = {2021},
+  eprint = {2110.05069},
+  archivePrefix = {arXiv}
+}"""
+
+_SSAST = """\
+@misc{gong2021ssast,
+  title = {SSAST: Self-Supervised Audio Spectrogram Transformer},
+  author = {Gong, Yuan and Lai, Cheng-I Jeff and Chung, Yu-An and Glass, James},
+  year = {2021},
+  eprint = {2110.09784},
+  archivePrefix = {arXiv}
+}"""
+
+_AUDIOMAE = """\
+@misc{huang2022masked,
+  title = {Masked Autoencoders that Listen},
+  author = {Huang, Po-Yao and Xu, Hu and Li, Juncheng and Baevski, Alexei and Auli, Michael and Galuba, Wojciech and
+    Metze, Florian and Feichtenhofer, Christoph},
+  year = {2022},
+  eprint = {2207.06405},
+  archivePrefix = {arXiv}
+}"""
+
 _AURAL = """\
 @software{aural,
   title = {aural: attention in audio on the Hugging Face stack},
@@ -28,14 +65,24 @@ _AURAL = """\
 }"""
 
 
-def bibtex(config: dict[str, Any], version: str) -> str:
+_MODELS = {"las": _LAS, "spectrogram_transformer": _AST}
+_DIALECTS = {"passt": _PASST, "ssast": _SSAST, "audiomae": _AUDIOMAE}
+
+
+def bibtex(config: dict[str, Any], version: str, dialect: str = "") -> str:
     """Entries for a model.
 
     Args:
         config: the model's `config.json`, with its `model_type`.
         version: of the aural that trained it; what no version number holds is left out.
+        dialect: of the checkpoint that it was converted from.
     """
-    entries = [_LAS] if config["model_type"] == "las" else []
+    entries = [_MODELS[config["model_type"]]] if config["model_type"] in _MODELS else []
     if config.get("attention_kind") == "location":
         entries.append(_LOCATION)
+    letters = re.sub(r"[^a-z]", "", dialect.lower())
+    patchout = any(config.get(f"patchout_{kind}") for kind in ("time", "frequency", "unstructured"))
+    for name, entry in _DIALECTS.items():
+        if name in letters or (name == "passt" and (patchout or config.get("position_kind") == "factorized")):
+            entries.append(entry)
     return "\n\n".join([*entries, _AURAL.replace("VERSION", re.sub(r"[^\w.+!-]", "", version))])

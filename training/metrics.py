@@ -138,16 +138,24 @@ def score_texts(references: Sequence[str], predictions: Sequence[str], seed: int
     return scores
 
 
-class _ErrorRate(evaluate.Metric):
-    """What the two metrics share; subclasses name the key and the unit."""
+class OfflineMetric(evaluate.Metric):
+    """An `evaluate.Metric` that keeps its data in memory and leaves nothing in the home directory.
 
-    key: str
-    unit: str
+    Args:
+        kwargs: for `evaluate.Metric`, such as `keep_in_memory` and `cache_dir`.
+    """
 
     def __init__(self, **kwargs: Any) -> None:
         # The base makes a folder even for a metric in memory, by default under the home directory.
         self._folder = tempfile.TemporaryDirectory(prefix="aural-metric-")
         super().__init__(**{"keep_in_memory": True, "cache_dir": self._folder.name, **kwargs})
+
+
+class _ErrorRate(OfflineMetric):
+    """What the two metrics share; subclasses name the key and the unit."""
+
+    key: str
+    unit: str
 
     def _info(self) -> evaluate.MetricInfo:
         text = datasets.Value("string")

@@ -5,9 +5,8 @@
 
 What is notable here:
 
-- results are of the model as a loader gets it: its own `generate`, beams and length limit, whatever the evaluations
-  during training used (`generation_num_beams=1` is common there);
-- they are measured by one process, clip by clip in order, and draw nothing from the global random generators;
+- results are of the model as a loader gets it (`measuring.py`): its own `generate`, beams and length limit, whatever
+  the evaluations during training used (`generation_num_beams=1` is common there), or its probabilities;
 - what nobody told and nothing measured is null or left out: no hours without durations, no learning rate of an
   optimizer that was handed over.
 """
@@ -19,31 +18,31 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch.utils.data import DataLoader
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from .collator import IGNORED_LABEL
-from .metrics import UNKNOWN, decode_with_unknown, score_texts
+from .measuring import measure, writes_text
 from .report_reader import LANGUAGE, LICENSE
 from .reports import machine_facts
 
 HOW = 'as in trainer.push_to_hub(license="cc-by-4.0", language="en", dataset="my clips") or AuralTrainer(…, card={…})'
 MEASURED = "What the Trainer had as eval_dataset; nothing checks that training did not use it."
 LIMIT = "Measured on the evaluation set of its own training alone: other voices, rooms and words may fare worse."
+SOUND_LIMIT = (
+    "Measured on the evaluation set of its own training alone: other sources, rooms and recorders may fare worse."
+)
 CHOSEN = "The evaluation set also chose the best checkpoint, which flatters the model."
 
 
 @dataclass(frozen=True)
 class CardFacts:
-    """What a card says and no run can measure; the first three are required.
+    """What a card says and no run can measure; the first two are required.
 
     Args:
         license: Of the model: the Hub's identifier, such as "cc-by-4.0".
-        language: ISO 639 code, or "multilingual".
         dataset: Name of the training data, or names.
+        language: ISO 639 code, or "multilingual"; required of a model that writes text.
         dataset_tags: Its Hub id, or ids: shown as where the data comes from.
-        data_license: Of the training data.
+        data_license: Of the training data; several as a list.
         model_name: Title; default: the repository's or the output folder's name.
         finetuned_from: Base model; default: what the model was loaded from; "" for none.
         about: One sentence on the model.
@@ -51,10 +50,10 @@ class CardFacts:
     """
 
     license: str
-    language: str
     dataset: str | Sequence[str]
+    language: str | None = None
     dataset_tags: str | Sequence[str] = ()
-    data_license: str = "not stated"
+    data_license: str | Sequence[str] = "not stated"
     model_name: str | None = None
     finetuned_from: str | None = None
     about: str | None = None
@@ -64,8 +63,12 @@ class CardFacts:
 FACTS = tuple(field.name for field in fields(CardFacts))
 
 
-def card_facts(told: Mapping[str, Any]) -> CardFacts:
+def card_facts(told: Mapping[str, Any], text: bool = True) -> CardFacts:
     """`told` as `CardFacts`; None counts as not told, and `dataset_tags` names the data where `dataset` does not.
+
+    Args:
+        told: By name.
+        text: Whether the card is of a model that writes text, which has a language.
 
     Raises:
         ValueError: A name that is none of `CardFacts`, a fact that is missing, or an ill-formed licence or language.
@@ -74,13 +77,14 @@ def card_facts(told: Mapping[str, Any]) -> CardFacts:
     if unknown := sorted(told.keys() - set(FACTS)):
         raise ValueError(f"{unknown[0]}={told[unknown[0]]!r} is no fact of a card; allowed: {', '.join(FACTS)}")
     told.setdefault("dataset", told.get("dataset_tags"))
-    if missing := [name for name in ("license", "language", "dataset") if not told.get(name)]:
+    needed = ("license", "language", "dataset") if text else ("license", "dataset")
+    if missing := [name for name in needed if not told.get(name)]:
         raise ValueError(f"a card needs {', '.join(missing)}: say it {HOW}")
     for name, pattern, allowed in (
         ("license", LICENSE, "an identifier of the Hub, such as 'cc-by-4.0'"),
         ("language", LANGUAGE, "an ISO 639 code such as 'en', or 'multilingual'"),
     ):
-        if not isinstance(told[name], str) or not pattern.fullmatch(told[name]):
+        if name in told and (not isinstance(told[name], str) or not pattern.fullmatch(told[name])):
             raise ValueError(f"{name}={told[name]!r} must be {allowed}")
     return CardFacts(**told)
 
@@ -111,7 +115,7 @@ def trainer_report(trainer: Any, facts: CardFacts, base_model: str | None) -> di
         The report, ready for `write_report`.
 
     Raises:
-        ValueError: The evaluation data have no labels, or not one word.
+        ValueError: The evaluation data have no labels, or none that a score can be counted from.
     """
     started = time.perf_counter()
     results = _results(trainer, facts)
@@ -121,6 +125,7 @@ def trainer_report(trainer: Any, facts: CardFacts, base_model: str | None) -> di
     title = facts.model_name or Path(trainer.hub_model_id or trainer.args.hub_model_id or _output(trainer)).name
     start = "Trained" if base is None else f"{base}, fine-tuned"
     chosen = [CHOSEN] if trainer.args.load_best_model_at_end else []
+    text = writes_text(trainer.model)
     return {
         "title": title,
         "about": facts.about or f"{start} with aural on {_listed(facts.dataset)}.",
@@ -131,8 +136,12 @@ def trainer_report(trainer: Any, facts: CardFacts, base_model: str | None) -> di
         "recipe": _recipe(trainer),
         "seed": trainer.args.seed,
         "results": results,
-        "example": results[0]["transcripts"][0],
-        "limits": [*([facts.limits] if isinstance(facts.limits, str) else facts.limits), LIMIT, *chosen],
+        **({"example": results[0]["transcripts"][0]} if text else {}),
+        "limits": [
+            *([facts.limits] if isinstance(facts.limits, str) else facts.limits),
+            LIMIT if text else SOUND_LIMIT,
+            *chosen,
+        ],
         "seconds": {"training": training, "total": None if training is None else training + measuring},
         "machine": machine_facts() | ({"device": "cpu"} if trainer.args.device.type == "cpu" else {}),
     }
@@ -155,35 +164,6 @@ def _results(trainer: Any, facts: CardFacts) -> list[dict[str, Any]]:
     ]
 
 
-def measure(trainer: Any, dataset: Any) -> dict[str, Any]:
-    """Scores of the model's own `generate` on a data set, as `score_texts` gives them, and all `transcripts`.
-
-    Raises:
-        ValueError: The items have no labels, or not one word.
-    """
-    model = trainer.accelerator.unwrap_model(trainer.model)
-    tokenizer = getattr(trainer.processing_class, "tokenizer", trainer.processing_class)
-    collator = trainer._get_collator_with_removed_columns(trainer.data_collator, description="evaluation")
-    generator = torch.Generator()  # a loader without one draws from the global generator
-    loader = DataLoader(dataset, trainer.args.eval_batch_size, collate_fn=collator, generator=generator)
-    spoken, written = [], []
-    training = model.training
-    model.eval()
-    try:
-        for batch in loader:
-            if (labels := batch.pop("labels", None)) is None:
-                raise ValueError("the items of eval_dataset have no labels: a card's results need the texts")
-            with torch.inference_mode():
-                ids = model.generate(**{name: value.to(model.device) for name, value in batch.items()})
-            # a symbol that the vocabulary lacks stays in the reference, where it counts as an error
-            spoken += [decode_with_unknown(tokenizer, row[row != IGNORED_LABEL].tolist(), UNKNOWN) for row in labels]
-            written += [decode_with_unknown(tokenizer, row.tolist(), "") for row in ids]
-    finally:
-        model.train(training)
-    pairs = [{"spoken": one, "written": other} for one, other in zip(spoken, written, strict=True)]
-    return {**score_texts(spoken, written), "transcripts": pairs}
-
-
 def _training_seconds(trainer: Any) -> float | None:
     """Wall time of the last `train()`; 0 before the first step, None amid one."""
     times = [entry["train_runtime"] for entry in trainer.state.log_history if "train_runtime" in entry]
@@ -194,7 +174,7 @@ def _data(trainer: Any, facts: CardFacts) -> dict[str, Any]:
     durations = getattr(trainer.train_dataset, "durations", None)
     return {
         "name": _listed(facts.dataset),
-        "license": facts.data_license,
+        "license": facts.data_license if isinstance(facts.data_license, str) else list(facts.data_license),
         "hours": None if durations is None else round(sum(durations) / 3600, 4),
         "source": _listed(facts.dataset_tags) or "named by whoever trained the model",
     }

@@ -15,10 +15,12 @@ from huggingface_hub import ModelCard
 from markdown_it import MarkdownIt
 
 from aural import transcribe
-from aural.training.cards import check_card, choose_transcripts, render_card, write_card
+from aural.training.card_texts import choose_transcripts
+from aural.training.cards import check_card, render_card, write_card
 from aural.training.markdown import escape
 from aural.training.metrics import score_texts
-from aural.training.report_reader import Utterance, read_report
+from aural.training.report_reader import read_report
+from aural.training.text_results import Utterance
 from tests.whole import save_folder, wave
 
 SPOKEN = [
@@ -316,7 +318,7 @@ def change(report: dict[str, Any], field: str, value: Any) -> dict[str, Any]:
         ("license", ..., r"license is missing; .*licence field required"),
         ("license", "", r"license is ''; .*licence field required"),
         ("license", "mit\nx: y", "license is"),
-        ("format", 2, "format 2, written by a newer aural"),
+        ("format", 3, "format 3, written by a newer aural"),
         ("format", "1", "format is '1'; it must be a whole number"),
         ("title", " ", "title is ' '"),
         ("language", "english", "language is 'english'"),

@@ -1,0 +1,111 @@
+"""Measuring a Trainer's model on a data set, by the kind of model: what it writes, or which sounds it hears.
+
+Measured is the model as a loader gets it, by one process, item by item in order; nothing is drawn from the global
+random generators, and nothing of a training amid which it happens is changed.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from ..modeling.sound_loss import problem_type
+from .collator import IGNORED_LABEL
+from .metrics import UNKNOWN, decode_with_unknown, score_texts
+from .sound_metrics import clip_labels
+from .sound_results import tag_result
+from .tag_scores import probabilities
+
+
+def writes_text(model: Any) -> bool:
+    """Whether a model is one that generates text; the others classify."""
+    return bool(model.can_generate())
+
+
+def check_measurable(trainer: Any) -> None:
+    """A Trainer has what its model is measured with.
+
+    Raises:
+        ValueError: there is no evaluation set, or no processor that fits the model.
+    """
+    if not trainer.eval_dataset:
+        raise ValueError("eval_dataset is missing: a card needs results, measured on it")
+    processor = trainer.processing_class
+    if writes_text(trainer.model) and not hasattr(getattr(processor, "tokenizer", processor), "decode"):
+        raise ValueError("processing_class has no tokenizer: give the processor, which turns ids into text")
+    if processor is None:
+        raise ValueError("processing_class is missing: give the feature extractor, without which no folder loads")
+
+
+def measure(trainer: Any, dataset: Any) -> dict[str, Any]:
+    """A result for a report, but for its `dataset`, `split` and `about`.
+
+    Of a model that writes text: scores of its own `generate`, as `score_texts` gives them, and all `transcripts`. Of a
+    model that classifies: `tag_result` of its probabilities.
+
+    Raises:
+        ValueError: The items have no labels, or none that a score can be counted from.
+    """
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    return (_measure_texts if writes_text(model) else _measure_tags)(trainer, model, dataset)
+
+
+def _measure_texts(trainer: Any, model: Any, dataset: Any) -> dict[str, Any]:
+    tokenizer = getattr(trainer.processing_class, "tokenizer", trainer.processing_class)
+    spoken, written = [], []
+    for labels, ids in _answers(trainer, model, dataset, model.generate):
+        # a symbol that the vocabulary lacks stays in the reference, where it counts as an error
+        spoken += [decode_with_unknown(tokenizer, row[row != IGNORED_LABEL].tolist(), UNKNOWN) for row in labels]
+        written += [decode_with_unknown(tokenizer, row.tolist(), "") for row in ids]
+    pairs = [{"spoken": one, "written": other} for one, other in zip(spoken, written, strict=True)]
+    return {**score_texts(spoken, written), "transcripts": pairs}
+
+
+def _measure_tags(trainer: Any, model: Any, dataset: Any) -> dict[str, Any]:
+    def logits(**batch: torch.Tensor) -> torch.Tensor:
+        output = model(**batch)
+        scores = getattr(output, "clip_logits", None)  # of a head that scores moments
+        return output.logits if scores is None else scores  # (batch, labels)
+
+    found, scores, kind = [], [], ""
+    for labels, values in _answers(trainer, model, dataset, logits):
+        kind = problem_type(model.config, labels)
+        found.append(clip_labels(labels.cpu().numpy()))
+        scores.append(values.float().cpu().numpy())
+    classes = [str(model.config.id2label[index]) for index in range(model.config.num_labels)]
+    shares = probabilities(np.concatenate(scores), kind)
+    return tag_result(clip_names(dataset), np.concatenate(found), shares, classes, kind)
+
+
+def _answers(
+    trainer: Any, model: Any, dataset: Any, answer: Callable[..., torch.Tensor]
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Labels and answers of each batch, in the order of the data set."""
+    collator = trainer._get_collator_with_removed_columns(trainer.data_collator, description="evaluation")
+    generator = torch.Generator()  # a loader without one draws from the global generator
+    loader = DataLoader(dataset, trainer.args.eval_batch_size, collate_fn=collator, generator=generator)
+    training = model.training
+    model.eval()
+    try:
+        for batch in loader:
+            if (labels := batch.pop("labels", None)) is None:
+                raise ValueError("the items of eval_dataset have no labels: a card's results need them")
+            with torch.inference_mode():
+                answers = answer(**{name: value.to(model.device) for name, value in batch.items()})
+            yield labels, answers
+    finally:
+        model.train(training)
+
+
+def clip_names(dataset: Any) -> list[str]:
+    """What to call each clip: its file's name where the rows behind a data set tell it, else its number."""
+    rows = getattr(dataset, "dataset", None)
+    names = []
+    for index in range(len(dataset)):
+        audio = rows[index].get("audio") if rows is not None else None
+        path = audio.get("path") if isinstance(audio, Mapping) else audio if isinstance(audio, str) else None
+        names.append(PurePath(path).name if path else f"clip {index + 1}")
+    return names
