@@ -119,7 +119,7 @@ class SpectrogramEmbeddings(nn.Module):
             states = states + self.positions(time).to(states.dtype)
         states = states.flatten(1, 2)  # (batch, rows * columns, hidden)
         real = None if own is None else torch.arange(columns, device=grid.device) < own[:, None]
-        index, patch_mask = self._kept(real, len(states), columns)
+        index, patch_mask = self._kept(real, states.shape[0], columns)
         if index is not None:
             states = states.gather(1, index[..., None].expand(-1, -1, states.shape[-1]))
         rotary = self._rotary(time, index) if config.position_kind == "rotary" else None
@@ -142,7 +142,7 @@ class SpectrogramEmbeddings(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         if self.class_tokens is None:
             return states, mask
-        tokens = self.class_tokens.to(states.dtype).expand(len(states), -1, -1)
+        tokens = self.class_tokens.to(states.dtype).expand(states.shape[0], -1, -1)
         if mask is not None:
             mask = nn.functional.pad(mask, (tokens.shape[1], 0), value=True)
         return torch.cat([tokens, states], dim=1), mask

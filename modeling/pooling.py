@@ -39,7 +39,7 @@ class ClipPooling(nn.Module):
         mask = None if mask is None else mask[:, self.class_tokens :]
         if self.kind == "mean":
             return mean_over(patches, mask)
-        query = self.query.expand(len(states), -1, -1)
+        query = self.query.expand(states.shape[0], -1, -1)
         keys = self.key_proj(patches)
         pooled, _ = scaled_dot_product_attention(query, keys, patches, None if mask is None else mask[:, None])
         return pooled[:, 0]

@@ -19,8 +19,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import soxr
 import torch
 
+from .data import Augmentation
 from .drum_labels import LABELS
 from .drums import SAMPLING_RATE, DrumHit, find_onset
 from .event_scores import Event
@@ -41,11 +43,13 @@ class MixOptions:
             louder or softer, in dB.
         peak_db: lowest and highest level of a mix's loudest sample, in dB of full scale.
         snr_db: lowest and highest ratio of the mix, over the events' time, to the white noise added, in dB.
+        speeds: factors of tempo and pitch, one drawn per hit.
     """
 
     gain_db: float = 6.0
     peak_db: tuple[float, float] = (-20.0, -1.0)
     snr_db: tuple[float, float] = (25.0, 50.0)
+    speeds: tuple[float, ...] = (1.0,)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +84,7 @@ class DrumMixes(torch.utils.data.Dataset):
         seconds: length of a clip.
         most: highest number of sounds at once.
         options: how much mixes vary.
+        augment_features: changes features `(frames, mels)`, drawing only from the generator that it is handed.
 
     Raises:
         ValueError: `hits` have fewer than `most` labels or one that is not in `labels`; a clip too short for its
@@ -97,6 +102,7 @@ class DrumMixes(torch.utils.data.Dataset):
         seconds: float = SECONDS,
         most: int = MOST,
         options: MixOptions | None = None,
+        augment_features: Augmentation | None = None,
     ) -> None:
         self._by_label = _by_label(hits)
         if unknown := sorted(self._by_label.keys() - set(labels)):
@@ -113,7 +119,8 @@ class DrumMixes(torch.utils.data.Dataset):
         self.count, self.seed, self.feature_extractor = count, seed, feature_extractor
         self.edges = None if edges is None else np.asarray(edges, dtype=np.float64)
         self.labels, self.seconds, self.most = tuple(labels), seconds, most
-        self.options = options or MixOptions()
+        self.options, self.augment_features = options or MixOptions(), augment_features
+        self._at_speed: dict[tuple[int, float], np.ndarray] = {}
         # In shared memory, so that workers kept over epochs see the change.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
@@ -138,8 +145,11 @@ class DrumMixes(torch.utils.data.Dataset):
         if self.feature_extractor is None:
             return {**item, "audio": mix.audio}
         # Not padded, whatever the extractor's default is: the collator pads, and knows then what is padding.
-        features = self.feature_extractor(mix.audio, sampling_rate=SAMPLING_RATE, padding=False)
-        return {**item, "input_features": features["input_features"][0]}
+        features = self.feature_extractor(mix.audio, sampling_rate=SAMPLING_RATE, padding=False)["input_features"][0]
+        if self.augment_features is not None:
+            generator = np.random.default_rng((self.seed, int(self._epoch), index, 1))
+            features = self.augment_features(features, generator)
+        return {**item, "input_features": features}
 
     def compose(self, index: int) -> Mix:
         """Mix `index`: its audio, its events, and how many of them sound at once.
@@ -151,15 +161,16 @@ class DrumMixes(torch.utils.data.Dataset):
             raise IndexError(f"index={index} must be in [0, {self.count})")
         rng = np.random.default_rng((self.seed, int(self._epoch), index))
         hits = self._draw_hits(rng, sounds=1 + index % self.most)
-        lengths = [_event_samples(hit.audio) for hit in hits]
+        waves = [self._wave(hit, float(rng.choice(self.options.speeds))) for hit in hits]
+        lengths = [_event_samples(wave) for wave in waves]
         spread = int(TOGETHER * min(lengths))
         latest = round((self.seconds - EVENT_SECONDS) * SAMPLING_RATE) - spread
         first = int(rng.integers(round(LEAD * SAMPLING_RATE), latest + 1))
         audio = np.zeros(round(self.seconds * SAMPLING_RATE))
         events = []
-        for hit, length in zip(hits, lengths, strict=True):
+        for hit, wave, length in zip(hits, waves, lengths, strict=True):
             onset = first + int(rng.integers(spread + 1))
-            _add(audio, _leveled(hit.audio, length, rng.uniform(-1, 1) * self.options.gain_db), onset)
+            _add(audio, _leveled(wave, length, rng.uniform(-1, 1) * self.options.gain_db), onset)
             events.append(Event(hit.label, onset / SAMPLING_RATE, (onset + length) / SAMPLING_RATE))
         events.sort(key=lambda event: (event.onset, event.label))
         return Mix(self._finished(audio, events, rng), events, len(events))
@@ -174,6 +185,15 @@ class DrumMixes(torch.utils.data.Dataset):
             kit = sorted(kits)[rng.integers(len(kits))]
             drawn.append(kits[kit][rng.integers(len(kits[kit]))])
         return drawn
+
+    def _wave(self, hit: DrumHit, speed: float) -> np.ndarray:
+        """The hit played at another speed; kept, since resampling costs more than the rest of a mix."""
+        if speed == 1.0:
+            return hit.audio
+        key = (id(hit), speed)  # hits live as long as the data set
+        if key not in self._at_speed:
+            self._at_speed[key] = soxr.resample(hit.audio, speed, 1.0, quality="MQ")
+        return self._at_speed[key]
 
     def _finished(self, audio: np.ndarray, events: list[Event], rng: np.random.Generator) -> np.ndarray:
         """The sum of the hits at the level that is drawn, with noise."""

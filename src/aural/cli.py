@@ -13,6 +13,7 @@ Trouble is one line on standard error and exit code 2, never a traceback; AURAL_
 import json
 import os
 import sys
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -50,21 +51,53 @@ def _root(
     pass
 
 
-@app.command(epilog="Example: `aural demo --out demo` · `aural demo --tiny --out /tmp/try` · `aural demo --long`")
+class Demo(str, Enum):
+    """What a demo learns."""
+
+    strings = "strings"
+    drums = "drums"
+
+
+@app.command(epilog="Example: `aural demo --out demo` · `aural demo --long` · `aural demo drums --corpus data/drums`")
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the model, the report and the picture.")] = Path("demo"),
-    long: Annotated[bool, typer.Option("--long", help="Train longer, for a lower error.")] = False,
+    what: Annotated[Demo, typer.Argument(help="What is learnt: spoken strings, or drums.")] = Demo.strings,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the model, the report and the picture; default: demo, demo-drums.")
+    ] = None,
+    long: Annotated[bool, typer.Option("--long", help="Strings: train longer, for a lower error.")] = False,
     tiny: Annotated[bool, typer.Option("--tiny", help="A few seconds that only show that everything runs.")] = False,
+    corpus: Annotated[
+        Path | None, typer.Option(help="Drums: the folder that `aural corpora drums` made.", show_default=False)
+    ] = None,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="Drums: trainings at once; default: one per core.", show_default=False)
+    ] = None,
     seed: Annotated[int, typer.Option(help="What the run follows from.")] = 0,
 ) -> None:
-    """Train a small Listen-Attend-Spell model on real speech, measure it, and draw where it listens."""
-    from .demo import PLANS, run_demo
+    """Train a small model on real sound, measure it, and draw what it attends to or hears.
 
+    **strings** (five minutes): Listen-Attend-Spell on speech that comes with aural. **drums** (six trainings of a
+    quarter of an hour): a spectrogram-patch transformer on single hits and mixes, in five folds by kit.
+    """
+    quiet_libraries()
+    size = "long" if long else "tiny" if tiny else "standard"
     if long and tiny:
         raise typer.BadParameter("--long and --tiny exclude each other")
-    quiet_libraries()
-    plan = PLANS["long" if long else "tiny" if tiny else "standard"]
-    run_demo(out, plan, seed=seed, console=Console())
+    if what is Demo.strings:
+        from .demo import PLANS, run_demo
+
+        if corpus is not None or processes is not None:
+            raise typer.BadParameter("--corpus and --processes are for `aural demo drums`")
+        run_demo(out or Path("demo"), PLANS[size], seed=seed, console=Console())
+        return
+    from .drum_demo import PLANS as DRUM_PLANS
+    from .drum_demo import run_drums
+
+    if long:
+        raise typer.BadParameter("--long is for `aural demo strings`")
+    if corpus is None:
+        raise typer.BadParameter("--corpus FOLDER is needed: `aural corpora drums FOLDER` makes it")
+    print(run_drums(corpus, out or Path("demo-drums"), DRUM_PLANS[size], seed, processes, Console()))
 
 
 @app.command(epilog="Example: `aural transcribe seven.wav nine.wav --model demo/model --json`")

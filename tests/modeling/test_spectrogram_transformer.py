@@ -144,6 +144,20 @@ def test_it_compiles_without_a_graph_break(kind):
             torch.testing.assert_close(compiled(features, **options).logits, expected, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("kind", POSITIONS)
+def test_an_exported_graph_takes_batches_and_lengths_that_it_has_not_seen(kind):
+    model = tiny_spectrogram(position_kind=kind, position_fit="interpolate")
+    features, mask = spectrograms([17, 9, 3, 14, 7])
+    any_size = {0: torch.export.Dim.AUTO, 1: torch.export.Dim.AUTO}
+    options = {"input_features": features, "attention_mask": mask}
+    exported = torch.export.export(model, (), options, dynamic_shapes=dict.fromkeys(options, any_size)).module()
+    for lengths in ([12, 11], [44, 13, 30]):
+        features, mask = spectrograms(lengths)
+        expected = model(features, attention_mask=mask).logits
+        got = exported(input_features=features, attention_mask=mask).logits
+        torch.testing.assert_close(got, expected, atol=1e-5, rtol=0)
+
+
 def test_gradient_checkpointing_changes_no_gradient():
     features, mask = spectrograms(LENGTHS)
     gradients = []

@@ -102,6 +102,34 @@ def test_level_and_noise_are_those_asked_for(hits):
     assert ratio == pytest.approx(30, abs=0.5)
 
 
+def test_hits_are_played_at_one_of_the_speeds(hits):
+    options = MixOptions(gain_db=0.0, peak_db=(-6.0, -6.0), snr_db=(200.0, 200.0), speeds=(0.5, 2.0))
+    mixes = DrumMixes([make_hit("b", "x", 0.2)], count=30, seed=0, most=1, options=options, labels=LABELS)
+    found = set()
+    for index in range(30):
+        mix = mixes.compose(index)
+        (event,) = mix.events
+        start = round((event.onset + 0.01) * 16_000)
+        spectrum = np.abs(np.fft.rfft(mix.audio[start : start + 800]))  # 20 Hz per bin; the tone has 1,200 Hz
+        found.add((round(event.offset - event.onset, 2), int(spectrum.argmax()) * 20))
+    assert found == {(0.1, 2400), (0.3, 600)}  # 0.2 s at double speed, and at half speed, cut at 0.3 s
+
+
+def test_features_are_augmented_from_a_generator_of_seed_epoch_and_index(hits):
+    extractor = LogMelFeatureExtractor(num_mel_bins=20, normalize=None)
+
+    def noisy(features, generator):
+        return features + generator.normal(size=features.shape).astype(np.float32)
+
+    plain = DrumMixes(hits, 4, seed=1, feature_extractor=extractor, labels=LABELS)
+    mixes = DrumMixes(hits, 4, seed=1, feature_extractor=extractor, labels=LABELS, augment_features=noisy)
+    added = [mixes[index]["input_features"] - plain[index]["input_features"] for index in (2, 3)]
+    expected = np.random.default_rng((1, 0, 2, 1)).normal(size=added[0].shape)
+    np.testing.assert_allclose(added[0], expected, atol=1e-4)
+    assert not np.allclose(added[0], added[1])
+    np.testing.assert_array_equal(mixes[2]["input_features"], mixes[2]["input_features"])
+
+
 def test_labels_and_kits_are_as_likely_as_each_other_however_many_layers_they_have():
     hits = [make_hit("a", "x") for _ in range(30)] + [make_hit("a", "y", silence=64), make_hit("b", "y")]
     mixes = DrumMixes(hits, count=400, seed=0, most=1, options=PLAIN, labels=LABELS)

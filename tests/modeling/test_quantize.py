@@ -1,0 +1,143 @@
+"""Int8 copies: how close they are, and what they refuse."""
+
+import copy
+import pickle
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from aural import (
+    SpectrogramTransformerConfig,
+    SpectrogramTransformerForAudioClassification,
+    SpectrogramTransformerForAudioFrameClassification,
+    SpectrogramTransformerModel,
+)
+from aural.modeling.quantize import quantize_dynamic
+from tests.tiny import tiny_las
+from tests.tiny_spectrogram import spectrograms, tiny_spectrogram
+
+CLASSES = [
+    SpectrogramTransformerModel,
+    SpectrogramTransformerForAudioClassification,
+    SpectrogramTransformerForAudioFrameClassification,
+]
+
+
+def top1_agreement(folder: str | Path, features: torch.Tensor, mask: torch.Tensor | None = None) -> float:
+    """Share of clips for which a saved classifier and its int8 copy name the same label first.
+
+    Args:
+        folder: Of the model.
+        features: `(batch, frames, mels)`.
+        mask: `(batch, frames)`.
+    """
+    model = SpectrogramTransformerForAudioClassification.from_pretrained(folder).eval()
+    with torch.no_grad():
+        expected, got = (one(features, mask).logits.argmax(-1) for one in (model, quantize_dynamic(model)))
+    return (expected == got).float().mean().item()
+
+
+def test_the_first_label_is_the_same_for_nearly_all_clips(tmp_path):
+    torch.manual_seed(0)
+    config = SpectrogramTransformerConfig(
+        num_mel_bins=32, hidden_size=64, num_hidden_layers=3, num_attention_heads=4, position_frames=64, num_labels=8
+    )
+    SpectrogramTransformerForAudioClassification(config).save_pretrained(tmp_path)
+    features, mask = spectrograms([64, 40] * 100, mels=32)
+    assert top1_agreement(tmp_path, features, mask) >= 0.97
+
+
+@pytest.mark.parametrize("position_kind", ["joint", "rotary"])
+@pytest.mark.parametrize("model_class", CLASSES)
+def test_outputs_move_by_what_eight_bits_round(model_class, position_kind):
+    model = tiny_spectrogram(model_class, position_kind=position_kind, scale=0.2)
+    features, mask = spectrograms([20, 9, 14])
+    with torch.no_grad():
+        expected, got = model(features, mask)[0], quantize_dynamic(model)(features, mask)[0]
+    moved = (got - expected).abs().mean() / expected.abs().mean()
+    assert 0 < moved < 0.05
+
+
+def test_linear_layers_of_the_layers_are_int8_and_nothing_else():
+    model = tiny_spectrogram(pooling="attention")
+    quantized = quantize_dynamic(model)
+    linear = {name for name, part in model.named_modules() if isinstance(part, nn.Linear) and ".layers." in name}
+    assert len(linear) == 2 * 6  # q, k, v, o, fc1, fc2 of two layers
+    for name in linear:
+        assert quantized.get_submodule(name).weight().dtype == torch.qint8
+    inside = tuple(f"{name}." for name in linear)
+    after = {name: type(part) for name, part in quantized.named_modules() if not name.startswith(inside)}
+    assert {name for name, part in model.named_modules() if after[name] is not type(part)} == linear
+
+
+def test_the_model_it_comes_from_stays_as_it_is():
+    model = tiny_spectrogram().train()
+    before = copy.deepcopy(model.state_dict())
+    quantized = quantize_dynamic(model)
+    assert type(quantized) is type(model)
+    assert model.training
+    assert not quantized.training
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    after = model.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert "save_pretrained" not in vars(model)
+
+
+def test_attention_maps_of_an_int8_copy_sum_to_one_and_are_close():
+    model = tiny_spectrogram(scale=0.2)
+    features, mask = spectrograms([20, 9])
+    expected, got = (one.attention_maps(features, mask) for one in (model, quantize_dynamic(model)))
+    assert expected.keys() == got.keys()
+    for name, weights in got.items():
+        torch.testing.assert_close(weights.sum(-1), torch.ones_like(weights.sum(-1)))
+        torch.testing.assert_close(weights, expected[name], atol=0.02, rtol=0)
+
+
+def test_quantising_says_nothing_and_leaves_other_warnings_alone():
+    model = tiny_spectrogram()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        quantize_dynamic(model)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        quantize_dynamic(model)
+        warnings.warn("torch.ao.quantization is deprecated", DeprecationWarning, stacklevel=1)
+    assert [str(one.message) for one in caught] == ["torch.ao.quantization is deprecated"]
+
+
+def test_an_int8_copy_is_neither_saved_nor_trained(tmp_path):
+    quantized = quantize_dynamic(tiny_spectrogram())
+    features, _ = spectrograms([20])
+    with pytest.raises(RuntimeError, match="save the model it comes from"):
+        quantized.save_pretrained(tmp_path)
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(RuntimeError, match="cannot be trained"):
+        quantized.train()(features)
+    assert quantized.eval()(features).logits.shape == (1, 3)
+    assert not any(parameter.requires_grad for parameter in quantized.parameters())
+
+
+def test_copies_and_pickles_of_an_int8_copy_are_int8_copies():
+    quantized = quantize_dynamic(tiny_spectrogram())
+    features, mask = spectrograms([20, 9])
+    for again in (copy.deepcopy(quantized), pickle.loads(pickle.dumps(quantized))):
+        assert torch.equal(again(features, mask).logits, quantized(features, mask).logits)
+        with pytest.raises(RuntimeError, match="cannot be saved"):
+            again.save_pretrained("nowhere")
+        with pytest.raises(RuntimeError, match="cannot be trained"):
+            again.train()(features)
+
+
+def test_what_cannot_be_quantised_is_refused():
+    with pytest.raises(TypeError, match=r"model is Las.*must be one of the spectrogram transformers"):
+        quantize_dynamic(tiny_las())
+    with pytest.raises(ValueError, match=r"torch\.bfloat16; it must be in torch\.float32"):
+        quantize_dynamic(tiny_spectrogram().bfloat16())
+    with pytest.raises(ValueError, match="on meta; dynamic quantisation is for the CPU"):
+        quantize_dynamic(tiny_spectrogram().to("meta"))
+    with pytest.raises(ValueError, match="quantised already"):
+        quantize_dynamic(quantize_dynamic(tiny_spectrogram()))

@@ -1,0 +1,120 @@
+"""`aural demo drums` on a made-up corpus of tones: splits, reports, the kept model, going on after an interruption."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from typer.testing import CliRunner
+
+import aural
+from aural.cli import app
+from aural.drum_demo import PLANS, run_drums
+from aural.drum_folds import BASELINE, KEPT, load_heard, split_hits
+from aural.training.drum_labels import KITS, LABELS
+from aural.training.drums import load_drums
+from aural.training.report_reader import read_report
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Path:
+    """Every kit has four labels, each a tone of its own; every label is in some kit of every fold."""
+    folder = tmp_path_factory.mktemp("drums")
+    rows = ["file_name,label,kit,fold,instrument,velocity,duration,licence"]
+    for place, (kit, facts) in enumerate(KITS.items()):
+        for number in range(4):
+            label = LABELS[(place * 4 + number) % len(LABELS)]
+            time = np.arange(3_200) / 16_000
+            tone = 0.5 * np.cos(2 * np.pi * (300 + 500 * LABELS.index(label)) * time) * np.exp(-time * 10)
+            name = f"{place}-{number}.wav"
+            soundfile.write(folder / name, tone, 16_000)
+            rows.append(f"{name},{label},{kit},{facts.fold},{label},,0.2,{facts.licence}")
+    (folder / "metadata.csv").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(corpus, tmp_path_factory) -> Path:
+    return run_drums(corpus, tmp_path_factory.mktemp("run") / "drums", PLANS["tiny"], processes=1)
+
+
+def test_no_split_hears_the_kits_it_is_tested_on(corpus):
+    hits = load_drums(corpus)
+    for name in (*(f"fold {fold}" for fold in range(1, 6)), KEPT):
+        seen, unseen = split_hits(hits, name)
+        assert len(seen) + len(unseen) == len(hits)
+        assert not {hit.kit for hit in seen} & {hit.kit for hit in unseen}
+        if name == KEPT:
+            assert {KITS[hit.kit].licence[:5] for hit in seen} == {"GPL-2"}
+            assert 1 not in {hit.fold for hit in seen}
+        else:
+            assert {hit.fold for hit in unseen} == {int(name[-1])}
+
+
+def test_the_report_over_all_folds_holds_every_hit_once_beside_the_baseline(finished, corpus):
+    report = read_report(finished / "report.json")  # counts every score again
+    hits = [result for result in report.results if result.dataset == "drum hits"]
+    assert [result.system for result in hits] == [None, BASELINE]
+    for result in hits:
+        assert sorted(result.names) == sorted(hit.name for hit in load_drums(corpus))
+    mixes = {result.dataset for result in report.results} - {"drum hits"}
+    assert mixes == {f"drum mixes, {number} at once" for number in (1, 2, 3, 4)}
+    model, baseline = ([r for r in report.results if r.system == s and r.kind == "events"] for s in (None, BASELINE))
+    for one, other in zip(model, baseline, strict=True):  # the same mixes
+        assert one.references == other.references
+
+
+def test_the_kept_model_is_a_whole_folder_with_card_and_picture(finished):
+    folder = finished / "model"
+    assert (folder / "events.png").read_bytes().startswith(b"\x89PNG")
+    assert "license: gpl-2.0" in (folder / "README.md").read_text()
+    tagging = aural.tag(np.random.default_rng(0).normal(0, 0.1, 32_000).astype(np.float32), folder)[0]
+    assert tagging.labels == LABELS
+    heard = CliRunner().invoke(app, ["publish", str(folder), "user/drums", "--dry-run"])
+    assert heard.exit_code == 0, heard.output
+
+
+def test_a_run_goes_on_where_it_stopped_and_is_the_same(finished, corpus, tmp_path):
+    (tmp_path / "splits").mkdir(parents=True)
+    for name in ("fold-1", "fold-2", "fold-4", "fold-5"):
+        (tmp_path / "splits" / f"{name}.json").write_bytes((finished / "splits" / f"{name}.json").read_bytes())
+    run_drums(corpus, tmp_path, PLANS["tiny"], processes=1)
+    for name in ("fold-3", "kept"):
+        again, first = (load_heard(folder / "splits" / f"{name}.json")[0] for folder in (tmp_path, finished))
+        np.testing.assert_array_equal(again["model"].scores, first["model"].scores)
+        assert again["model"].mixes.predictions == first["model"].mixes.predictions
+    weights = [(folder / "model" / "model.safetensors").read_bytes() for folder in (tmp_path, finished)]
+    assert weights[0] == weights[1]
+
+
+def test_results_of_other_settings_are_not_mixed_in(finished, corpus):
+    with pytest.raises(FileExistsError, match=r"fold-1\.json is of a run with other settings; choose another --out"):
+        run_drums(corpus, finished, PLANS["tiny"], seed=1, processes=1)
+
+
+def test_two_processes_give_what_one_gives(finished, corpus, tmp_path):
+    (tmp_path / "splits").mkdir()
+    for path in sorted((finished / "splits").iterdir()):
+        if path.stem not in ("fold-1", "fold-2"):
+            (tmp_path / "splits" / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "model").mkdir()
+    for path in (finished / "model").iterdir():
+        (tmp_path / "model" / path.name).write_bytes(path.read_bytes())
+    run_drums(corpus, tmp_path, PLANS["tiny"], processes=2)
+    ours, theirs = (json.loads((folder / "report.json").read_text())["results"] for folder in (tmp_path, finished))
+    assert ours == theirs
+
+
+def test_a_folder_without_a_corpus_and_flags_of_the_other_demo_are_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="make it with `aural corpora drums"):
+        run_drums(tmp_path, tmp_path / "out", PLANS["tiny"])
+    assert not (tmp_path / "out").exists()
+    for flags, said in (
+        (["drums"], "--corpus FOLDER is needed"),
+        (["drums", "--long", "--corpus", "x"], "--long is for"),
+        (["strings", "--corpus", "x"], "are for `aural demo"),
+    ):
+        result = CliRunner().invoke(app, ["demo", *flags])
+        assert result.exit_code == 2
+        assert said in result.output.replace("\n", " ").replace("│", "").replace("  ", " "), result.output
