@@ -67,6 +67,43 @@ class Mix:
     sounds: int
 
 
+class HitDrawer:
+    """Hits at random: each label is as likely as any, then each kit that has it, then each of its hits.
+
+    Kits of many layers would else be most of what is heard.
+
+    Args:
+        hits: to draw from.
+        speeds: factors of tempo and pitch, one drawn per hit.
+    """
+
+    def __init__(self, hits: Sequence[DrumHit], speeds: Sequence[float] = (1.0,)) -> None:
+        self.by_label: dict[str, dict[str, list[DrumHit]]] = {}
+        for hit in hits:
+            self.by_label.setdefault(hit.label, {}).setdefault(hit.kit, []).append(hit)
+        self.speeds = tuple(speeds)
+        self._at_speed: dict[tuple[int, float], np.ndarray] = {}
+
+    def draw(self, rng: np.random.Generator, count: int) -> list[tuple[str, np.ndarray]]:
+        """`count` labels, none twice, and for each the waveform `(samples,)` of a hit."""
+        labels = rng.choice(sorted(self.by_label), size=count, replace=False)
+        drawn = []
+        for label in labels:
+            kits = self.by_label[label]
+            kit = sorted(kits)[rng.integers(len(kits))]
+            drawn.append(kits[kit][rng.integers(len(kits[kit]))])
+        return [(hit.label, self._wave(hit, float(rng.choice(self.speeds)))) for hit in drawn]
+
+    def _wave(self, hit: DrumHit, speed: float) -> np.ndarray:
+        """The hit played at another speed; kept, since resampling costs more than the rest of a mix."""
+        if speed == 1.0:
+            return hit.audio
+        key = (id(hit), speed)  # the hits live as long as their drawer
+        if key not in self._at_speed:
+            self._at_speed[key] = soxr.resample(hit.audio, speed, 1.0, quality="MQ")
+        return self._at_speed[key]
+
+
 class DrumMixes(torch.utils.data.Dataset):
     """`count` mixes as training items, each made when it is asked for.
 
@@ -104,11 +141,12 @@ class DrumMixes(torch.utils.data.Dataset):
         options: MixOptions | None = None,
         augment_features: Augmentation | None = None,
     ) -> None:
-        self._by_label = _by_label(hits)
-        if unknown := sorted(self._by_label.keys() - set(labels)):
+        self.options, self.augment_features = options or MixOptions(), augment_features
+        self._drawer = HitDrawer(hits, self.options.speeds)
+        if unknown := sorted(self._drawer.by_label.keys() - set(labels)):
             raise ValueError(f"hits have the labels {', '.join(unknown)}, which are not among {', '.join(labels)}")
-        if count < 1 or not 1 <= most <= len(self._by_label):
-            allowed = f"count at least 1, most from 1 to {len(self._by_label)}, the labels that the hits have"
+        if count < 1 or not 1 <= most <= len(self._drawer.by_label):
+            allowed = f"count at least 1, most from 1 to {len(self._drawer.by_label)}, the labels that the hits have"
             raise ValueError(f"count={count}, most={most}; allowed are {allowed}")
         if seconds < (least := LEAD + (1 + TOGETHER) * EVENT_SECONDS):
             raise ValueError(f"seconds={seconds}; a clip whose events fit in has at least {least:g}")
@@ -119,8 +157,6 @@ class DrumMixes(torch.utils.data.Dataset):
         self.count, self.seed, self.feature_extractor = count, seed, feature_extractor
         self.edges = None if edges is None else np.asarray(edges, dtype=np.float64)
         self.labels, self.seconds, self.most = tuple(labels), seconds, most
-        self.options, self.augment_features = options or MixOptions(), augment_features
-        self._at_speed: dict[tuple[int, float], np.ndarray] = {}
         # In shared memory, so that workers kept over epochs see the change.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
@@ -160,40 +196,20 @@ class DrumMixes(torch.utils.data.Dataset):
         if not 0 <= index < self.count:
             raise IndexError(f"index={index} must be in [0, {self.count})")
         rng = np.random.default_rng((self.seed, int(self._epoch), index))
-        hits = self._draw_hits(rng, sounds=1 + index % self.most)
-        waves = [self._wave(hit, float(rng.choice(self.options.speeds))) for hit in hits]
+        drawn = self._drawer.draw(rng, 1 + index % self.most)
+        waves = [wave for _, wave in drawn]
         lengths = [_event_samples(wave) for wave in waves]
         spread = int(TOGETHER * min(lengths))
         latest = round((self.seconds - EVENT_SECONDS) * SAMPLING_RATE) - spread
         first = int(rng.integers(round(LEAD * SAMPLING_RATE), latest + 1))
         audio = np.zeros(round(self.seconds * SAMPLING_RATE))
         events = []
-        for hit, wave, length in zip(hits, waves, lengths, strict=True):
+        for (label, wave), length in zip(drawn, lengths, strict=True):
             onset = first + int(rng.integers(spread + 1))
             _add(audio, _leveled(wave, length, rng.uniform(-1, 1) * self.options.gain_db), onset)
-            events.append(Event(hit.label, onset / SAMPLING_RATE, (onset + length) / SAMPLING_RATE))
+            events.append(Event(label, onset / SAMPLING_RATE, (onset + length) / SAMPLING_RATE))
         events.sort(key=lambda event: (event.onset, event.label))
         return Mix(self._finished(audio, events, rng), events, len(events))
-
-    def _draw_hits(self, rng: np.random.Generator, sounds: int) -> list[DrumHit]:
-        """Hits of different labels: each label is as likely as any, then each kit that has it, then each of its hits.
-        Kits of many layers would else be most of what is heard."""
-        labels = rng.choice(sorted(self._by_label), size=sounds, replace=False)
-        drawn = []
-        for label in labels:
-            kits = self._by_label[label]
-            kit = sorted(kits)[rng.integers(len(kits))]
-            drawn.append(kits[kit][rng.integers(len(kits[kit]))])
-        return drawn
-
-    def _wave(self, hit: DrumHit, speed: float) -> np.ndarray:
-        """The hit played at another speed; kept, since resampling costs more than the rest of a mix."""
-        if speed == 1.0:
-            return hit.audio
-        key = (id(hit), speed)  # hits live as long as the data set
-        if key not in self._at_speed:
-            self._at_speed[key] = soxr.resample(hit.audio, speed, 1.0, quality="MQ")
-        return self._at_speed[key]
 
     def _finished(self, audio: np.ndarray, events: list[Event], rng: np.random.Generator) -> np.ndarray:
         """The sum of the hits at the level that is drawn, with noise."""
@@ -261,13 +277,6 @@ def step_edges(centers: Sequence[float], seconds: float) -> np.ndarray:
     if not len(middle) or not (np.diff([0.0, *middle, seconds]) > 0).all():
         raise ValueError(f"centers={list(centers)} must rise within 0 to {seconds} seconds")
     return np.concatenate([[0.0], (middle[1:] + middle[:-1]) / 2, [seconds]])
-
-
-def _by_label(hits: Sequence[DrumHit]) -> dict[str, dict[str, list[DrumHit]]]:
-    found: dict[str, dict[str, list[DrumHit]]] = {}
-    for hit in hits:
-        found.setdefault(hit.label, {}).setdefault(hit.kit, []).append(hit)
-    return found
 
 
 def _event_samples(audio: np.ndarray) -> int:

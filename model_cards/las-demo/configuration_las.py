@@ -1,15 +1,15 @@
 """Configuration of Listen, Attend and Spell."""
 
-from math import inf, prod
+from math import prod
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
 from .configuration_travel import TravelsWithCode
+from .configuration_validation import AURAL_FORMAT, check_amounts, check_counts, check_format, check_shares
 
 ATTENTION_KINDS = ("dot", "location", "none")
-AURAL_FORMAT = 1  # of saved folders; raised when an older aural could not read a newer folder rightly
 CTC_MAX_REDUCTION = 4  # frames per CTC state: beyond it, text has more characters than the layer has states
 
 
@@ -61,7 +61,7 @@ class LasConfig(TravelsWithCode, PreTrainedConfig):
     """
 
     model_type = "las"
-    keys_to_ignore_at_inference = ["past_key_values", "encoder_last_hidden_state"]  # noqa: RUF012
+    keys_to_ignore_at_inference = ["cache", "past_key_values", "encoder_last_hidden_state"]  # noqa: RUF012
     attribute_map = {  # noqa: RUF012
         "hidden_size": "speller_hidden_size",
         "num_hidden_layers": "speller_layers",
@@ -155,48 +155,38 @@ class LasConfig(TravelsWithCode, PreTrainedConfig):
 
     def validate_format(self) -> None:
         """The folder is not from the future."""
-        if not 1 <= self.aural_format <= AURAL_FORMAT:
-            raise ValueError(
-                f"aural_format={self.aural_format}: this aural reads 1 to {AURAL_FORMAT}; "
-                "the model was saved by a newer aural, so upgrade aural to load it"
-            )
+        check_format(self.aural_format)
 
     def validate_sizes(self) -> None:
         """Sizes and counts are at least 1."""
-        for name in (
-            "vocab_size",
-            "num_mel_bins",
-            "listener_hidden_size",
-            "attention_size",
-            "attention_heads",
-            "location_channels",
-            "location_kernel_size",
-            "speller_layers",
-            "speller_hidden_size",
-            "speller_embedding_size",
-            "speller_output_size",
-            "mask_time_length",
-            "mask_feature_length",
-        ):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
-        if not 0 < self.frame_shift_ms < inf:
-            raise ValueError(f"frame_shift_ms={self.frame_shift_ms} must be above 0 and finite")
-        for name in ("initializer_range", "mask_time_min_masks", "mask_feature_min_masks"):
-            if not 0 <= getattr(self, name) < inf:
-                raise ValueError(f"{name}={getattr(self, name)} must be at least 0 and finite")
+        check_counts(
+            self,
+            (
+                "vocab_size",
+                "num_mel_bins",
+                "listener_hidden_size",
+                "attention_size",
+                "attention_heads",
+                "location_channels",
+                "location_kernel_size",
+                "speller_layers",
+                "speller_hidden_size",
+                "speller_embedding_size",
+                "speller_output_size",
+                "mask_time_length",
+                "mask_feature_length",
+            ),
+        )
+        check_amounts(self, ["frame_shift_ms"], zero=False)
+        check_amounts(self, ("initializer_range", "mask_time_min_masks", "mask_feature_min_masks"))
         reductions = self.listener_time_reductions
         if not reductions or min(reductions) < 1:
             raise ValueError(f"listener_time_reductions={reductions} must be one integer of at least 1 per layer")
 
     def validate_shares(self) -> None:
         """Probabilities and weights lie between 0 and 1."""
-        for name in ("listener_dropout", "speller_dropout", "label_smoothing"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} must be in [0, 1)")
-        for name in ("scheduled_sampling", "ctc_weight", "mask_time_prob", "mask_feature_prob"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name}={getattr(self, name)} must be in [0, 1]")
+        check_shares(self, ("listener_dropout", "speller_dropout", "label_smoothing"), one=False)
+        check_shares(self, ("scheduled_sampling", "ctc_weight", "mask_time_prob", "mask_feature_prob"), one=True)
 
     def validate_attention(self) -> None:
         """The attention kind exists and its parts fit together."""

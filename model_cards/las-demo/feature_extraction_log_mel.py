@@ -174,12 +174,39 @@ class LogMelFeatureExtractor(TravelsWithCode, SequenceFeatureExtractor):
         truncation = self.truncation if truncation is None else truncation
         max_length = self.max_length if max_length is None else max_length
         multiple = self.pad_to_multiple_of if pad_to_multiple_of is None else pad_to_multiple_of
+        kept = None
+        if truncation:
+            if max_length is None:
+                raise ValueError("max_length: None; truncation needs a number of frames")
+            kept = _round_up(max_length, multiple)
+        features = log_mel(waves, self.options, kept, generator)
+        return self.finish(features, padding, max_length, multiple, return_attention_mask, return_tensors)
+
+    def finish(
+        self,
+        features: Sequence[torch.Tensor],
+        padding: bool | str | PaddingStrategy | None = None,
+        max_length: int | None = None,
+        pad_to_multiple_of: int | None = None,
+        return_attention_mask: bool | None = None,
+        return_tensors: str | TensorType | None = None,
+    ) -> BatchFeature:
+        """What a call does after the filter bank: normalise, pad, batch. For features that were computed elsewhere,
+        such as the windows of a long recording.
+
+        Args:
+            features: log-mel features `(frames, mels)` of each clip, not normalised; they are changed in place.
+            padding, max_length, pad_to_multiple_of, return_attention_mask, return_tensors: as in a call.
+
+        Raises:
+            ValueError: unequal lengths asked for as one tensor.
+        """
+        self._check_normalize()
+        max_length = self.max_length if max_length is None else max_length
+        multiple = self.pad_to_multiple_of if pad_to_multiple_of is None else pad_to_multiple_of
         strategy = self._get_padding_strategies(self.padding if padding is None else padding, max_length)
-        if truncation and max_length is None:
-            raise ValueError("max_length: None; truncation needs a number of frames")
         if max_length is not None:
             max_length = _round_up(max_length, multiple)
-        features = log_mel(waves, self.options, max_length if truncation else None, generator)
         features = [self._normalized(clip) for clip in features]
 
         counts = [len(clip) for clip in features]

@@ -21,8 +21,9 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_SPEECH_SEQ_2_SEQ_MA
 from transformers.utils import can_return_tuple
 
 from .configuration_las import LasConfig
-from .modeling_las_cache import LasCache
-from .modeling_las_checks import check_ctc_states, check_features, check_labels
+from .modeling_checks import check_features
+from .modeling_las_cache import CACHE, LasCache, given_cache
+from .modeling_las_checks import check_ctc_states, check_labels
 from .modeling_las_generation import MAX_LENGTH, MAX_TOKENS_PER_SECOND, NUM_BEAMS, end_by_length
 from .modeling_las_loss import las_loss, shift_right
 from .modeling_listener import Listener, ListenerOutput, as_listened
@@ -102,12 +103,13 @@ class LasModel(LasPreTrainedModel):
         attention_mask: torch.Tensor | None = None,
         decoder_input_ids: torch.Tensor | None = None,
         encoder_outputs: ListenerOutput | None = None,
-        past_key_values: LasCache | None = None,
+        cache: LasCache | None = None,
         use_cache: bool | None = None,
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         decoder_attention_mask: torch.Tensor | None = None,
         sampling_head: nn.Module | None = None,
+        past_key_values: LasCache | None = None,
         **kwargs: Any,
     ) -> Seq2SeqModelOutput:
         """Listen, attend and spell.
@@ -115,11 +117,11 @@ class LasModel(LasPreTrainedModel):
         Args:
             input_features: `(batch, frames, mels)` log-mel features; not needed with `encoder_outputs`.
             attention_mask: `(batch, frames)`, 1 on real frames, which come first in each row.
-            decoder_input_ids: `(batch, targets)`; all of them without `past_key_values`, the new ones with it.
+            decoder_input_ids: `(batch, targets)`; all of them without a cache, the new ones with it.
                 Default: the start token.
             encoder_outputs: What the listener returned for these clips.
-            past_key_values: The speller's state after earlier decoder inputs.
-            use_cache: Return `past_key_values`; default from the config.
+            cache, past_key_values: Two names of one argument: the speller's state after earlier decoder inputs.
+            use_cache: Return the cache, under the installed transformers' name for it; default from the config.
             output_attentions: Return the alignment as `cross_attentions`, one tensor `(batch, heads, targets,
                 listener frames)`.
             output_hidden_states: Return the states of every layer.
@@ -131,35 +133,34 @@ class LasModel(LasPreTrainedModel):
             `last_hidden_state` `(batch, targets, speller_hidden_size + memory_size)`: LSTM output and context.
 
         Raises:
-            ValueError: Features of another number of mels, a row without frames, frames that do not come first.
+            ValueError: Another number of mels, a row without frames, frames that do not come first; two caches.
         """
+        cache = given_cache(cache, past_key_values)
         output_attentions = self.config.output_attentions if output_attentions is None else output_attentions
         if output_hidden_states is None:
             output_hidden_states = self.config.output_hidden_states
         if encoder_outputs is None:
             encoder_outputs = self.listen(input_features, attention_mask, output_hidden_states=output_hidden_states)
         encoder_outputs = as_listened(encoder_outputs, attention_mask, self.config.time_reduction)
-        if past_key_values is None:
+        if cache is None:
             memory = self.speller.attention.prepare(encoder_outputs.last_hidden_state, encoder_outputs.mask)
-            past_key_values = LasCache(memory, self.speller.initial_state(memory))
+            cache = LasCache(memory, self.speller.initial_state(memory))
         if decoder_input_ids is None:
-            batch = past_key_values.batch_size
             device = encoder_outputs.last_hidden_state.device
-            decoder_input_ids = torch.full((batch, 1), self.config.decoder_start_token_id, device=device)
+            decoder_input_ids = torch.full((cache.batch_size, 1), self.config.decoder_start_token_id, device=device)
         sampling = self.config.scheduled_sampling if self.training and sampling_head is not None else 0.0
-        outputs, attention, layers, state = self.speller(
-            decoder_input_ids, past_key_values.memory, past_key_values.state, sampling_head, sampling
+        outputs, attention, layers, cache.state = self.speller(
+            decoder_input_ids, cache.memory, cache.state, sampling_head, sampling
         )
-        past_key_values.state = state
-        past_key_values.seen_tokens += decoder_input_ids.shape[1]
+        cache.seen_tokens += decoder_input_ids.shape[1]
         keep = self.config.use_cache if use_cache is None else use_cache
         return Seq2SeqModelOutput(
             last_hidden_state=outputs,
-            past_key_values=cast(Any, past_key_values) if keep else None,
             decoder_hidden_states=tuple(layers) if output_hidden_states else None,
             cross_attentions=(attention,) if output_attentions else None,
             encoder_last_hidden_state=encoder_outputs.last_hidden_state,
             encoder_hidden_states=encoder_outputs.hidden_states,
+            **{CACHE: cast(Any, cache) if keep else None},
         )
 
 
@@ -217,8 +218,8 @@ class LasForConditionalGeneration(LasPreTrainedModel, GenerationMixin):
         return embeddings
 
     def prepare_inputs_for_generation(self, input_ids: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
-        """As in transformers; what `past_key_values` has read of the text is not read again."""
-        cache = kwargs.get("past_key_values")
+        """As in transformers; what the cache has read of the text is not read again."""
+        cache = given_cache(kwargs.get("cache"), kwargs.get("past_key_values"))
         seen = 0 if cache is None else cache.get_seq_length()
         if 0 < seen < input_ids.shape[1]:
             kwargs["next_sequence_length"] = input_ids.shape[1] - seen
@@ -238,13 +239,14 @@ class LasForConditionalGeneration(LasPreTrainedModel, GenerationMixin):
         attention_mask: torch.Tensor | None = None,
         decoder_input_ids: torch.Tensor | None = None,
         encoder_outputs: ListenerOutput | None = None,
-        past_key_values: LasCache | None = None,
+        cache: LasCache | None = None,
         labels: torch.Tensor | None = None,
         use_cache: bool | None = None,
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         decoder_attention_mask: torch.Tensor | None = None,
         num_items_in_batch: torch.Tensor | int | None = None,
+        past_key_values: LasCache | None = None,
         **kwargs: Any,
     ) -> Seq2SeqLMOutput:
         """Score texts, and with `labels` give the loss. Arguments beside these as in `LasModel.forward`.
@@ -276,7 +278,7 @@ class LasForConditionalGeneration(LasPreTrainedModel, GenerationMixin):
         outputs = self.model(
             decoder_input_ids=decoder_input_ids,
             encoder_outputs=encoder_outputs,
-            past_key_values=past_key_values,
+            cache=given_cache(cache, past_key_values),
             use_cache=use_cache,
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
@@ -291,11 +293,11 @@ class LasForConditionalGeneration(LasPreTrainedModel, GenerationMixin):
         return Seq2SeqLMOutput(
             loss=loss,
             logits=logits,
-            past_key_values=outputs.past_key_values,
             decoder_hidden_states=outputs.decoder_hidden_states,
             cross_attentions=outputs.cross_attentions,
             encoder_last_hidden_state=outputs.encoder_last_hidden_state,
             encoder_hidden_states=outputs.encoder_hidden_states,
+            **{CACHE: outputs.get(CACHE)},
         )
 
     @torch.no_grad()
@@ -327,6 +329,9 @@ class LasForConditionalGeneration(LasPreTrainedModel, GenerationMixin):
             raise ValueError("pass input_features (batch, frames, mels) to generate")
         else:
             check_features(features, mask, self.config.num_mel_bins)
+        cache = given_cache(kwargs.pop("cache", None), kwargs.pop("past_key_values", None))
+        if cache is not None:
+            kwargs[CACHE] = cache
         if kwargs.get("max_new_tokens") is not None and kwargs.get("max_length") is None:
             # The defaults hold a max_length; as one, the caller's limit replaces it instead of standing beside it.
             prompt = kwargs.get("decoder_input_ids")

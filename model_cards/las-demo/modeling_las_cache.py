@@ -4,8 +4,12 @@ from dataclasses import dataclass
 
 import torch
 from transformers import Cache
+from transformers.modeling_outputs import Seq2SeqLMOutput
 
 from .modeling_attention import Memory
+
+# What the installed transformers calls the cache in arguments and outputs: 5.24 renamed `past_key_values` to `cache`.
+CACHE = "cache" if "cache" in Seq2SeqLMOutput.__dataclass_fields__ else "past_key_values"
 
 
 @dataclass
@@ -23,7 +27,7 @@ class SpellerState:
 
 
 class LasCache(Cache):
-    """The speller's state and the memory it attends to, passed as `past_key_values`.
+    """The speller's state and the memory it attends to, passed as `cache` or `past_key_values`.
 
     Beam search reorders the state: hidden and cell states, *and* the context and weights that feed the next step. The
     memory is the utterance's, not the hypothesis's, and stays where it is, as `encoder_outputs` does.
@@ -55,6 +59,11 @@ class LasCache(Cache):
         return True
 
     @property
+    def is_croppable(self) -> bool:
+        """False: a recurrent state does not tell what it was some tokens ago."""
+        return False
+
+    @property
     def batch_size(self) -> int:
         """Hypotheses held."""
         return self.state.context.shape[0]
@@ -68,3 +77,14 @@ class LasCache(Cache):
             context=self.state.context.index_select(0, index),
             weights=self.state.weights.index_select(0, index),
         )
+
+
+def given_cache(cache: LasCache | None, past_key_values: LasCache | None) -> LasCache | None:
+    """The cache that a caller passed under either of its names, or None.
+
+    Raises:
+        ValueError: Both are given.
+    """
+    if cache is not None and past_key_values is not None:
+        raise ValueError("cache and past_key_values are two names of one argument: pass one of them")
+    return past_key_values if cache is None else cache

@@ -1,40 +1,12 @@
-"""What LAS refuses, in words: each check names the argument, the row and what is allowed.
-
-Checks of values wait for the host, so on an accelerator only those run that cost no synchronisation; the collator
-checks the same things where the data still lie on the host.
+"""What LAS refuses beside what every model refuses (`checks.py`): each check names the argument, the row and what is
+allowed.
 """
 
 import torch
 
+from .modeling_checks import on_host
+
 IGNORED_LABEL = -100  # transformers' own: labels that no loss counts
-
-
-def _on_host(tensor: torch.Tensor) -> bool:
-    return tensor.device.type == "cpu" and not torch.compiler.is_compiling()
-
-
-def check_features(features: torch.Tensor, mask: torch.Tensor | None, num_mel_bins: int) -> None:
-    """Features are `(batch, frames, num_mel_bins)`, every row has frames, and the real ones come first.
-
-    Raises:
-        ValueError: Otherwise.
-    """
-    if features.ndim != 3 or features.shape[-1] != num_mel_bins:
-        raise ValueError(f"input_features {tuple(features.shape)} must be (batch, frames, {num_mel_bins})")
-    if features.shape[1] == 0:
-        raise ValueError("input_features have no frames")
-    if mask is None:
-        return
-    if mask.shape != features.shape[:2]:
-        raise ValueError(f"attention_mask {tuple(mask.shape)} must be (batch, frames) = {tuple(features.shape[:2])}")
-    if not _on_host(mask):
-        return
-    real = mask.bool()
-    empty = (~real.any(-1)).nonzero()
-    if len(empty):
-        raise ValueError(f"attention_mask row {empty[0].item()} is all padding; every clip needs a frame")
-    if (real[:, 1:] & ~real[:, :-1]).any():
-        raise ValueError("attention_mask must be padded on the right: real frames (1) first, then padding (0)")
 
 
 def check_labels(labels: torch.Tensor, batch: int, vocab_size: int) -> None:
@@ -45,7 +17,7 @@ def check_labels(labels: torch.Tensor, batch: int, vocab_size: int) -> None:
     """
     if labels.ndim != 2 or labels.shape[0] != batch or labels.shape[1] == 0:
         raise ValueError(f"labels {tuple(labels.shape)} must be (batch={batch}, targets), at least one target")
-    if not _on_host(labels):
+    if not on_host(labels):
         return
     wrong = ((labels != IGNORED_LABEL) & ((labels < 0) | (labels >= vocab_size))).nonzero()
     if len(wrong):

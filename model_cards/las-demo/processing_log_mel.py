@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
 import torch
 
 WINDOW_TYPES = ("povey", "hanning", "hamming")
@@ -96,14 +97,25 @@ class LogMelOptions:
         return max(1, (samples + self.frame_shift // 2) // self.frame_shift)
 
 
+def _mel_points(options: LogMelOptions) -> torch.Tensor:
+    """Corners of the triangles in mel, float64 `(mels + 2,)`: filter `i` rises from point `i`, falls to `i + 2`."""
+    edges = torch.tensor([options.low_freq, options.top_freq], dtype=torch.float64).div_(700).log1p_().mul_(1127)
+    return torch.linspace(edges[0].item(), edges[1].item(), options.num_mel_bins + 2, dtype=torch.float64)
+
+
+def mel_edges(options: LogMelOptions) -> np.ndarray:
+    """Lowest and highest frequency that each mel filter hears, in Hz: `(mels, 2)`."""
+    hertz = torch.expm1(_mel_points(options) / 1127).mul_(700).numpy()
+    return np.stack([hertz[:-2], hertz[2:]], axis=1)
+
+
 def mel_filters(options: LogMelOptions) -> torch.Tensor:
     """Kaldi's triangles, linear in mel = 1127 ln(1 + f / 700), as float64 `(frequencies, mels)`.
 
     A triangle narrower than the spacing of the frequencies can hold none of them: its column is 0 and its feature the
     log of the floor. AST's own 128 mels at 16 kHz have such columns at the low end.
     """
-    edges = torch.tensor([options.low_freq, options.top_freq], dtype=torch.float64).div_(700).log1p_().mul_(1127)
-    points = torch.linspace(edges[0].item(), edges[1].item(), options.num_mel_bins + 2, dtype=torch.float64)
+    points = _mel_points(options)
     frequencies = torch.arange(options.fft_length // 2 + 1, dtype=torch.float64)
     mels = (frequencies * (options.sampling_rate / options.fft_length) / 700).log1p_().mul_(1127)[:, None]
     rising = (mels - points[:-2]) / (points[1:-1] - points[:-2])
@@ -147,7 +159,7 @@ def _frames(wave: torch.Tensor, options: LogMelOptions) -> torch.Tensor:
     return torch.cat(parts).unfold(0, length, shift)
 
 
-def _dithered(wave: torch.Tensor, options: LogMelOptions, generator: torch.Generator | None) -> torch.Tensor:
+def dithered(wave: torch.Tensor, options: LogMelOptions, generator: torch.Generator | None) -> torch.Tensor:
     """`wave` with Kaldi's gaussian noise on each sample. Without a generator each clip's noise starts from seed 0:
     then inference repeats, and a clip in a batch hears the same noise as alone."""
     if generator is None:
@@ -193,7 +205,7 @@ def log_mel(
     """
     device = waves[0].device
     if options.dither > 0:
-        waves = [_dithered(wave, options, generator) for wave in waves]
+        waves = [dithered(wave, options, generator) for wave in waves]
     views = [_frames(wave, options)[:max_frames] for wave in waves]
     scaled_window, filters = _tables(options, device)
     counts = [len(view) for view in views]

@@ -1,8 +1,8 @@
 """`aural demo drums`: patch transformers learn to hear drums, alone and together, measured on kits they never met.
 
-Six models are trained: one per fold of the corpus, for figures over all kits, and one that is kept, which heard only
-kits whose licence lets its weights be shared. Each is measured beside a linear baseline on the same sounds. What is
-finished is kept in the folder: a run that was interrupted goes on from there.
+Eleven models are trained: per fold of the corpus one that hears moments of mixes and one that names single hits, for
+figures over all kits; and one that is kept, which heard only kits whose licence lets its weights be shared. A linear
+baseline hears the same sounds. What is finished stays in the folder: a run that was interrupted goes on from there.
 """
 
 import hashlib
@@ -25,15 +25,21 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from .drum_folds import (
     BASELINE,
+    CLIPS,
+    HITS,
     KEPT,
+    MIXES,
+    MOMENTS,
     DrumPlan,
     hear,
     load_heard,
     measure_baseline,
+    measure_classifier,
     measure_model,
     plan_facts,
     save_heard,
     split_hits,
+    train_classifier,
     train_tagger,
 )
 from .drum_report import summary, write_folds, write_kept
@@ -46,8 +52,8 @@ from .training.mixes import SECONDS, DrumMixes, step_edges
 from .training.reports import REPORT_NAME
 
 PLANS = {
-    "tiny": DrumPlan(16, 8, 40, model={"hidden_size": 24, "num_hidden_layers": 2, "intermediate_size": 48}),
-    "standard": DrumPlan(mixes=20_000, test=200, baseline=2_000),
+    "tiny": DrumPlan(16, 16, 8, 40, model={"hidden_size": 24, "num_hidden_layers": 2, "intermediate_size": 48}),
+    "standard": DrumPlan(mixes=20_000, strokes=12_000, test=200, baseline=2_000),
 }
 PICTURE = "events.png"
 
@@ -81,25 +87,24 @@ def run_job(job: Job, steps: Any) -> None:
     """Train and measure one split; its results, and the model if it is kept, are written when all is done."""
     torch.set_num_threads(1)  # one per process: two threads of two processes wait for each other on two cores
     started = time.perf_counter()
-    hits = load_drums(job.corpus)
-    seen, unseen = split_hits(hits, job.name)
-    model, extractor = train_tagger(seen, job.plan, job.seed, [_Steps(job.name, steps)])
-    training = time.perf_counter() - started
-    heard, threshold = measure_model(model, extractor, seen, unseen, job.plan, job.seed)
-    systems = {"model": heard, BASELINE: measure_baseline(seen, unseen, job.plan, job.seed)}
-    facts = {
-        "settings": _settings(job),
-        "threshold": threshold,
-        "parameters": model.num_parameters(),
-        "seconds": round(training, 1),
-        "hours": sum(len(hit.audio) for hit in seen) / SAMPLING_RATE / 3600,
-        "kits": sorted({hit.kit for hit in seen}),
-    }
-    if job.model is not None:
-        model.save_pretrained(job.model)
-        extractor.save_pretrained(job.model)
-        facts["caption"] = draw_events(model, extractor, unseen, job.seed, job.model / PICTURE)
-    save_heard(job.results, systems, facts)
+    seen, unseen = split_hits(load_drums(job.corpus), job.name)
+    callbacks = [_Steps(job.name, steps)]
+    facts: dict[str, Any] = {"settings": _settings(job), "kits": sorted({hit.kit for hit in seen})}
+    if job.name.startswith(HITS):
+        classifier, extractor = train_classifier(seen, job.plan, job.seed, callbacks)
+        facts |= {"parameters": classifier.num_parameters(), "seconds": round(time.perf_counter() - started, 1)}
+        heard = {CLIPS: measure_classifier(classifier, extractor, unseen)}
+    else:
+        model, extractor = train_tagger(seen, job.plan, job.seed, callbacks)
+        facts |= {"parameters": model.num_parameters(), "seconds": round(time.perf_counter() - started, 1)}
+        moments, facts["threshold"] = measure_model(model, extractor, seen, unseen, job.plan, job.seed)
+        heard = {MOMENTS: moments, BASELINE: measure_baseline(seen, unseen, job.plan, job.seed)}
+        if job.model is not None:
+            model.save_pretrained(job.model)
+            extractor.save_pretrained(job.model)
+            facts["caption"] = draw_events(model, extractor, unseen, job.seed, job.model / PICTURE)
+    facts["hours"] = sum(len(hit.audio) for hit in seen) / SAMPLING_RATE / 3600
+    save_heard(job.results, heard, facts)
 
 
 def _settings(job: Job) -> dict[str, Any]:
@@ -155,7 +160,8 @@ def run_drums(
         raise FileNotFoundError(f"{corpus} holds no metadata.csv: make it with `aural corpora drums {corpus}`")
     started = time.perf_counter()
     (out / "splits").mkdir(parents=True, exist_ok=True)
-    names = [*(f"fold {fold}" for fold in range(1, FOLDS + 1)), KEPT]
+    folds = range(1, FOLDS + 1)
+    names = [*(f"{MIXES} {fold}" for fold in folds), KEPT, *(f"{HITS} {fold}" for fold in folds)]
     jobs = [
         Job(name, corpus, out / "splits" / f"{name.replace(' ', '-')}.json", _model(out, name), plan, seed)
         for name in names
@@ -190,8 +196,9 @@ def _is_done(job: Job) -> bool:
 def _bars(jobs: Sequence[Job], console: Console) -> Iterator[Any]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
-        updates = {job.name: -(-job.plan.mixes // job.plan.batch_size) for job in jobs}
-        tasks = {name: progress.add_task(name, total=total) for name, total in updates.items()}
+        items = {job.name: job.plan.strokes if job.name.startswith(HITS) else job.plan.mixes for job in jobs}
+        size = jobs[0].plan.batch_size
+        tasks = {name: progress.add_task(name, total=-(-count // size)) for name, count in items.items()}
         yield lambda name, step: progress.update(tasks[name], completed=step)
 
 

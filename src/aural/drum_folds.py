@@ -1,8 +1,8 @@
-"""One split of the drums: a tagger learns from some kits, and is measured on others beside the linear baseline.
+"""One split of the drums: models learn from some kits, and are measured on others beside the linear baseline.
 
-The model is a frame classifier, since it answers both questions: which sound a single hit is (its clip scores), and
-which sounds of a mix begin when (the scores of its time patches). It learns from mixes alone, composed as training
-goes on: a few hundred recordings are little, their combinations are many.
+- The *moment classifier* hears which sounds of a mix begin when. It learns from mixes, composed as training goes on: a
+  few hundred recordings are little, their combinations are many. Its clip scores also say what a single hit is.
+- The *clip classifier* says what a single hit is, and learns from single hits alone.
 """
 
 import json
@@ -17,7 +17,10 @@ import torch
 from transformers import PrinterCallback, Seq2SeqTrainingArguments, TrainerCallback, set_seed
 
 from .configuration import SpectrogramTransformerConfig
-from .modeling import SpectrogramTransformerForAudioFrameClassification
+from .modeling import (
+    SpectrogramTransformerForAudioClassification,
+    SpectrogramTransformerForAudioFrameClassification,
+)
 from .processing import LogMelFeatureExtractor
 from .processing.events import find_events
 from .processing.files import write_whole
@@ -31,15 +34,19 @@ from .training.mix_scores import TUNED, HeardMixes, hear_with_baseline, heard_mi
 from .training.mixes import SECONDS, DrumMixes, MixOptions, step_edges
 from .training.sound_collator import SoundCollator
 from .training.sound_labels import label_options
+from .training.strokes import DrumStrokes
 from .training.trainer import AuralTrainer
 
 SPEEDS = tuple(2 ** (step / 8) for step in range(-2, 3))  # a quarter of an octave down to one up
 EQUALIZER_DB = 6.0
+STROKE_SECONDS, STROKE_EQUALIZER_DB = 1.0, 3.0  # of single hits, which are heard alone and need less variation
 LEAD, PEAK = 0.05, 10 ** (-10 / 20)  # how a single hit is presented, as a mix would: seconds before it, loudest sample
 CLIPS_FOR_STATISTICS = 200
 KEPT = "kept"  # the split of the model that is kept
 KEPT_FOLD = 1  # whose kits it does not hear
 SHARED = "GPL-2"  # it hears kits under this licence or a later version of it, and carries it
+MIXES, HITS = "mixes of fold", "hits of fold"  # splits, by what is learnt there; and their systems
+MOMENTS, CLIPS = "moment classifier", "clip classifier"
 BASELINE = "linear model on log-mel statistics"
 
 
@@ -48,16 +55,18 @@ class DrumPlan:
     """How much is trained and measured, per split.
 
     Args:
-        mixes: Mixes to train on.
+        mixes: Mixes that the moment classifier trains on.
+        strokes: Single hits that the clip classifier trains on.
         test: Mixes to measure on, and as many to pick the events' threshold on.
         baseline: Mixes that the linear baseline learns from.
         seconds: Length of a training mix; those that are measured are 2 s long.
-        batch_size: Mixes per update.
+        batch_size: Mixes, or hits, per update.
         learning_rate: Peak, after the warm-up.
         model: Config fields in place of the tiny preset's.
     """
 
     mixes: int
+    strokes: int
     test: int
     baseline: int
     seconds: float = 1.2
@@ -74,25 +83,25 @@ class Heard:
         hits: Names of the single hits.
         labels: Their classes' indices, `(hits,)`.
         scores: `(hits, labels)` from 0 to 1.
-        mixes: What it heard in mixes.
+        mixes: What it heard in mixes, if it can hear several at once.
     """
 
     hits: tuple[str, ...]
     labels: np.ndarray
     scores: np.ndarray
-    mixes: HeardMixes
+    mixes: HeardMixes | None = None
 
 
 def split_hits(hits: Sequence[DrumHit], name: str) -> tuple[list[DrumHit], list[DrumHit]]:
-    """Hits to learn from and to be tested on: of `"fold 1"` to `"fold 5"`, or of the model that is kept."""
+    """Hits to learn from and to be tested on: of a name that ends in a fold's number, or of the model that is kept."""
     if name == KEPT:
         heard = {kit for kit, facts in KITS.items() if facts.licence.startswith(SHARED) and facts.fold != KEPT_FOLD}
     else:
-        heard = {kit for kit, facts in KITS.items() if name != f"fold {facts.fold}"}
+        heard = {kit for kit, facts in KITS.items() if not name.endswith(f" {facts.fold}")}
     return [hit for hit in hits if hit.kit in heard], [hit for hit in hits if hit.kit not in heard]
 
 
-def make_config(extractor: LogMelFeatureExtractor, plan: DrumPlan) -> SpectrogramTransformerConfig:
+def make_config(extractor: LogMelFeatureExtractor, plan: DrumPlan, multi_label: bool) -> SpectrogramTransformerConfig:
     """The tiny preset on patches of 16 mels by 80 ms; rotary positions, to which all lengths of clips are alike."""
     options: dict[str, Any] = {
         "num_mel_bins": extractor.num_mel_bins,
@@ -100,8 +109,8 @@ def make_config(extractor: LogMelFeatureExtractor, plan: DrumPlan) -> Spectrogra
         "patch_stride": [16, 8],
         "position_kind": "rotary",
         "pooling": "mean",
-        "drop_path": 0.05,
-        **label_options(LABELS, multi_label=True),
+        "drop_path": 0.05 if multi_label else 0.1,
+        **label_options(LABELS, multi_label),
     }
     return SpectrogramTransformerConfig.from_preset("tiny", **{**options, **plan.model})
 
@@ -116,7 +125,7 @@ def train_tagger(
     waves = [heard.compose(index).audio for index in range(len(heard))]
     mean, std = estimate_mean_std(waves, extractor, progress=False)
     extractor = with_statistics(extractor, mean, std)
-    config = make_config(extractor, plan)
+    config = make_config(extractor, plan, multi_label=True)
     set_seed(seed)
     model = SpectrogramTransformerForAudioFrameClassification(config)
     frames = extractor.frame_count(round(plan.seconds * SAMPLING_RATE))
@@ -130,24 +139,44 @@ def train_tagger(
         options=options,
         augment_features=RandomEqualizer(EQUALIZER_DB, std=std),
     )
+    _fit(model, mixes, plan, seed, callbacks)
+    return model.eval(), extractor
+
+
+def train_classifier(
+    hits: Sequence[DrumHit], plan: DrumPlan, seed: int, callbacks: Sequence[TrainerCallback] = ()
+) -> tuple[SpectrogramTransformerForAudioClassification, LogMelFeatureExtractor]:
+    """Train on single `hits`, through the Trainer; the same seed gives the same weights."""
+    extractor = LogMelFeatureExtractor(num_mel_bins=64, low_freq=30.0, normalize=None)
+    waves = [presented(hit)[: round(STROKE_SECONDS * SAMPLING_RATE)] for hit in hits]
+    mean, std = estimate_mean_std(waves, extractor, progress=False)
+    extractor = with_statistics(extractor, mean, std)
+    set_seed(seed)
+    model = SpectrogramTransformerForAudioClassification(make_config(extractor, plan, multi_label=False))
+    equalizer = RandomEqualizer(STROKE_EQUALIZER_DB, std=std)
+    strokes = DrumStrokes(hits, extractor, plan.strokes, seed, seconds=STROKE_SECONDS, augment_features=equalizer)
+    _fit(model, strokes, plan, seed, callbacks)
+    return model.eval(), extractor
+
+
+def _fit(model: Any, dataset: Any, plan: DrumPlan, seed: int, callbacks: Sequence[TrainerCallback]) -> None:
     with TemporaryDirectory() as folder:
         trainer = AuralTrainer(
             model,
-            _arguments(folder, plan, seed),
-            data_collator=SoundCollator(len(LABELS), time_patches=config.time_patches),
-            train_dataset=mixes,
+            _arguments(folder, len(dataset), plan, seed),
+            data_collator=SoundCollator(len(LABELS), time_patches=model.config.time_patches),
+            train_dataset=dataset,
             callbacks=list(callbacks),
         )
         trainer.pop_callback(PrinterCallback)  # whoever waits sees the bars
         trainer.train()
-    return model.eval(), extractor
 
 
-def _arguments(folder: str, plan: DrumPlan, seed: int) -> Seq2SeqTrainingArguments:
-    updates = -(-plan.mixes // plan.batch_size)
+def _arguments(folder: str, items: int, plan: DrumPlan, seed: int) -> Seq2SeqTrainingArguments:
+    updates = -(-items // plan.batch_size)
     return Seq2SeqTrainingArguments(
         folder,
-        num_train_epochs=1,  # each mix is heard once
+        num_train_epochs=1,  # each item is heard once
         per_device_train_batch_size=plan.batch_size,
         train_sampling_strategy="sequential",  # every batch has mixes of one to four sounds
         learning_rate=plan.learning_rate,
@@ -209,6 +238,19 @@ def measure_model(
     return _heard(unseen, scores, mixes), threshold
 
 
+@torch.inference_mode()
+def measure_classifier(
+    model: SpectrogramTransformerForAudioClassification, extractor: LogMelFeatureExtractor, unseen: Sequence[DrumHit]
+) -> Heard:
+    """What a clip classifier makes of hits of kits that it has not heard."""
+    collate, scores = SoundCollator(), []
+    for start in range(0, len(unseen), 32):
+        waves = [presented(hit)[: round(STROKE_SECONDS * SAMPLING_RATE)] for hit in unseen[start : start + 32]]
+        features = extractor(waves, sampling_rate=SAMPLING_RATE, padding=False)["input_features"]
+        scores.append(model(**collate([{"input_features": clip} for clip in features])).logits.softmax(-1).numpy())
+    return _heard(unseen, np.concatenate(scores))
+
+
 def measure_baseline(seen: Sequence[DrumHit], unseen: Sequence[DrumHit], plan: DrumPlan, seed: int) -> Heard:
     """What the linear baseline makes of the same hits and mixes."""
     model = LinearBaseline(LABELS).fit(hit_features(seen), [LABELS.index(hit.label) for hit in seen])
@@ -216,7 +258,7 @@ def measure_baseline(seen: Sequence[DrumHit], unseen: Sequence[DrumHit], plan: D
     return _heard(unseen, model.scores(hit_features(unseen)), mixes)
 
 
-def _heard(unseen: Sequence[DrumHit], scores: np.ndarray, mixes: HeardMixes) -> Heard:
+def _heard(unseen: Sequence[DrumHit], scores: np.ndarray, mixes: HeardMixes | None = None) -> Heard:
     labels = np.array([LABELS.index(hit.label) for hit in unseen])
     return Heard(tuple(hit.name for hit in unseen), labels, scores, mixes)
 
@@ -229,7 +271,7 @@ def save_heard(path: Path, heard: dict[str, Heard], facts: dict[str, Any]) -> No
             return value.tolist()
         return [value.label, value.onset, value.offset]  # an event
 
-    systems = {name: {**vars(each), "mixes": vars(each.mixes)} for name, each in heard.items()}
+    systems = {name: {**vars(each), "mixes": each.mixes and vars(each.mixes)} for name, each in heard.items()}
     write_whole(path, json.dumps({"facts": facts, "heard": systems}, default=plain) + "\n")
 
 
@@ -238,24 +280,18 @@ def load_heard(path: Path) -> tuple[dict[str, Heard], dict[str, Any]]:
     content = json.loads(path.read_text(encoding="utf-8"))
     heard = {}
     for name, each in content["heard"].items():
-        mixes = each["mixes"]
-        references, predictions = (
-            tuple(tuple(Event(*event) for event in clip) for clip in mixes[kind])
-            for kind in ("references", "predictions")
-        )
-        heard[name] = Heard(
-            hits=tuple(each["hits"]),
-            labels=np.array(each["labels"]),
-            scores=np.array(each["scores"]),
-            mixes=HeardMixes(
-                names=tuple(mixes["names"]),
-                labels=np.array(mixes["labels"]),
-                scores=np.array(mixes["scores"]),
-                references=references,
-                predictions=predictions,
-            ),
-        )
+        mixes = None if each["mixes"] is None else _read_mixes(each["mixes"])
+        labels, scores = np.array(each["labels"]), np.array(each["scores"])
+        heard[name] = Heard(tuple(each["hits"]), labels, scores, mixes)
     return heard, content["facts"]
+
+
+def _read_mixes(mixes: dict[str, Any]) -> HeardMixes:
+    references, predictions = (
+        tuple(tuple(Event(*event) for event in clip) for clip in mixes[kind]) for kind in ("references", "predictions")
+    )
+    labels, scores = np.array(mixes["labels"]), np.array(mixes["scores"])
+    return HeardMixes(tuple(mixes["names"]), labels, scores, references, predictions)
 
 
 def plan_facts(plan: DrumPlan) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .drum_folds import DrumPlan, Heard, plan_facts
+from .drum_folds import BASELINE, CLIPS, MOMENTS, DrumPlan, Heard, plan_facts
 from .training.cards import write_card
 from .training.drum_labels import KITS, LABELS
 from .training.mix_scores import join_heard, results_by_sounds
@@ -27,31 +27,33 @@ CHOSEN = (
 Splits = dict[str, tuple[dict[str, Heard], dict[str, Any]]]  # by name: what each system heard, and facts of the run
 
 
-def _results(heard: dict[str, Heard], seed: int) -> list[dict[str, Any]]:
-    """Hits, then mixes by number of sounds; of the model, then of the baseline."""
+def _results(heard: dict[str, Heard], seed: int, model: str | None = None) -> list[dict[str, Any]]:
+    """Hits, then mixes by number of sounds, of each system; `model` is the one that the report is of."""
     results = []
     for system, each in heard.items():
-        named = {} if system == "model" else {"system": system}
+        named = {} if system == model else {"system": system}
         head = {"dataset": "drum hits", "split": "kits held out", "about": ABOUT_HITS, **named}
         results.append(head | tag_result(each.hits, each.labels, each.scores, LABELS, SINGLE, seed))
-        results += results_by_sounds(each.mixes, LABELS, ABOUT_MIXES, named.get("system"), seed)
+        if each.mixes is not None:
+            results += results_by_sounds(each.mixes, LABELS, ABOUT_MIXES, named.get("system"), seed)
     return results
 
 
-def _joined(parts: Splits) -> dict[str, Heard]:
+def _joined(splits: Splits) -> dict[str, Heard]:
     """Each system's answers for all folds together; mixes are named by their fold."""
     joined = {}
-    for system in next(iter(parts.values()))[0]:
-        each = [heard[system] for heard, _ in parts.values()]
+    for system in (CLIPS, MOMENTS, BASELINE):
+        parts = {name: heard[system] for name, (heard, _) in splits.items() if system in heard}
         mixes = [
-            replace(heard[system].mixes, names=tuple(f"{fold}, {name}" for name in heard[system].mixes.names))
-            for fold, (heard, _) in parts.items()
+            replace(part.mixes, names=tuple(f"{name}, {clip}" for clip in part.mixes.names))
+            for name, part in parts.items()
+            if part.mixes is not None
         ]
         joined[system] = Heard(
-            hits=tuple(name for one in each for name in one.hits),
-            labels=np.concatenate([one.labels for one in each]),
-            scores=np.concatenate([one.scores for one in each]),
-            mixes=join_heard(mixes),
+            hits=tuple(name for part in parts.values() for name in part.hits),
+            labels=np.concatenate([part.labels for part in parts.values()]),
+            scores=np.concatenate([part.scores for part in parts.values()]),
+            mixes=join_heard(mixes) if mixes else None,
         )
     return joined
 
@@ -84,11 +86,11 @@ def write_folds(out: Path, parts: Splits, plan: DrumPlan, seed: int, seconds: fl
     """Write `report.json` over all folds into `out`."""
     facts = [fact for _, fact in parts.values()]
     kits = sorted({kit for fact in facts for kit in fact["kits"]})
+    thresholds = [fact["threshold"] for fact in facts if "threshold" in fact]
     report = {
         "title": "Drums, five folds by kit",
-        "about": "Five models, each measured on the kits of one fold, which it never heard; their answers together.",
-        **_report(plan, seed, {**facts[0], "threshold": [fact["threshold"] for fact in facts]}, []),
-        "results": _results(_joined(parts), seed),
+        "about": "Per fold, models that never heard its kits; what they make of them, all folds together.",
+        **_report(plan, seed, {**facts[0], "threshold": thresholds}, _results(_joined(parts), seed)),
         "data": _data(kits, max(fact["hours"] for fact in facts)),
         "limits": [DEPENDENT, CHOSEN],
         "seconds": {"training": sum(fact["seconds"] for fact in facts), "total": seconds},
@@ -102,7 +104,7 @@ def write_kept(folder: Path, heard: dict[str, Heard], facts: dict[str, Any], pla
     report = {
         "title": "Drums, alone and together",
         "about": "A tiny spectrogram-patch transformer that hears ten classes of drums, and when each begins.",
-        **_report(plan, seed, facts, _results(heard, seed)),
+        **_report(plan, seed, facts, _results(heard, seed, MOMENTS)),
         "data": _data(facts["kits"], facts["hours"]),
         "example": {"caption": facts["caption"]},
         "limits": [
