@@ -46,7 +46,7 @@ def test_version_and_module_agree():
 @pytest.mark.parametrize(
     "verb",
     [
-        *([], ["demo"], ["transcribe"], ["card"], ["publish"]),
+        *([], ["demo"], ["transcribe"], ["tag"], ["convert"], ["card"], ["publish"]),
         *(["corpora"], ["corpora", "prompts-en"], ["corpora", "drums"]),
     ],
 )

@@ -9,11 +9,24 @@ from .mixup import Mixup
 from .sound_collator import SoundCollator
 from .sound_data import SoundDataset, load_sounds
 from .sound_labels import label_names, label_options
+from .sound_metrics import (
+    Accuracy,
+    DPrime,
+    EventF1,
+    MacroRecall,
+    MeanAveragePrecision,
+    compute_tagging_metrics,
+)
 from .trainer import AuralTrainer
 
 __all__ = [
+    "Accuracy",
     "AuralTrainer",
     "CharacterErrorRate",
+    "DPrime",
+    "EventF1",
+    "MacroRecall",
+    "MeanAveragePrecision",
     "Mixup",
     "SoundCollator",
     "SoundDataset",
@@ -21,6 +34,7 @@ __all__ = [
     "SpeechDataset",
     "WordErrorRate",
     "compute_metrics",
+    "compute_tagging_metrics",
     "estimate_mean_std",
     "label_names",
     "label_options",

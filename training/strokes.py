@@ -70,7 +70,7 @@ class DrumStrokes(torch.utils.data.Dataset):
         count: int,
         seed: int,
         labels: Sequence[str] = LABELS,
-        seconds: float = 1.0,
+        seconds: float = 2.0,
         options: StrokeOptions | None = None,
         augment_features: Augmentation | None = None,
     ) -> None:

@@ -1,6 +1,8 @@
 """The command line: one function per verb, each a thin layer over a function that Python users call too.
 
     aural demo
+    aural demo drums --corpus data/drums
+    aural convert audioset_10_10_0.4593.pth models/ast --license bsd-3-clause
     aural transcribe seven.wav --model demo/model
     aural tag yard.wav --model models/sounds --events
     aural card demo/model --id user/las-digits

@@ -53,7 +53,7 @@ from .training.reports import REPORT_NAME
 
 PLANS = {
     "tiny": DrumPlan(16, 16, 8, 40, model={"hidden_size": 24, "num_hidden_layers": 2, "intermediate_size": 48}),
-    "standard": DrumPlan(mixes=20_000, strokes=12_000, test=200, baseline=2_000),
+    "standard": DrumPlan(mixes=20_000, strokes=10_000, test=200, baseline=2_000),
 }
 PICTURE = "events.png"
 

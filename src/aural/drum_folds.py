@@ -39,7 +39,7 @@ from .training.trainer import AuralTrainer
 
 SPEEDS = tuple(2 ** (step / 8) for step in range(-2, 3))  # a quarter of an octave down to one up
 EQUALIZER_DB = 6.0
-STROKE_SECONDS, STROKE_EQUALIZER_DB = 1.0, 3.0  # of single hits, which are heard alone and need less variation
+STROKE_SECONDS, STROKE_EQUALIZER_DB = 2.0, 3.0  # of single hits, whose end tells a ride from a crash
 LEAD, PEAK = 0.05, 10 ** (-10 / 20)  # how a single hit is presented, as a mix would: seconds before it, loudest sample
 CLIPS_FOR_STATISTICS = 200
 KEPT = "kept"  # the split of the model that is kept

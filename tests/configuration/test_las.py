@@ -3,6 +3,7 @@
 import pytest
 
 from aural import LasConfig
+from tests.tiny import clips, tiny_las
 
 
 def test_defaults_are_the_papers_pyramid():
@@ -17,6 +18,11 @@ def test_names_that_transformers_reads_point_to_ours():
     config = LasConfig(speller_hidden_size=20, speller_layers=3)
     assert (config.hidden_size, config.num_hidden_layers, config.num_attention_heads) == (20, 3, 1)
     assert config.is_encoder_decoder
+
+
+def test_a_trainer_gathers_logits_and_nothing_that_is_no_tensor():
+    features, mask = clips([20, 9])
+    assert set(tiny_las()(features, mask).keys()) - set(LasConfig.keys_to_ignore_at_inference) == {"logits"}
 
 
 def test_save_and_load_keep_every_field(tmp_path):
