@@ -69,6 +69,57 @@ def test_every_error_rate_is_in_the_report():
     assert len(rows) == len(report["results"])
 
 
+def drum_rows(report: dict) -> list[str]:
+    """README's rows about drums: single hits by system, then mixes by the number of sounds."""
+    hits, mixes = [], {}
+    for result in report["results"]:
+        if result["dataset"] == "drum hits":
+            cells = [
+                f"{result[name]:.2f} ({result[f'{name}_interval'][0]:.2f} to {result[f'{name}_interval'][1]:.2f})"
+                for name in ("accuracy", "macro_recall")
+            ]
+            hits.append(f"| {result['system']} | {cells[0]} | {cells[1]} |")
+        else:
+            scores = {name: result[name] for name in ("map", "auc", "event_f1_macro") if name in result}
+            of = mixes.setdefault(result["dataset"].split()[2], {"clips": result["clips"]})
+            of.setdefault(result["system"], {}).update(scores)
+    for number, of in mixes.items():
+        systems = [scores for name, scores in of.items() if name != "clips"]  # the model's, then the baseline's
+        cells = [f"{scores[name]:.2f}" for scores in systems for name in ("map", "auc", "event_f1_macro")]
+        hits.append(f"| {number} | {of['clips']} | {' | '.join(cells)} |")
+    return hits
+
+
+def test_every_number_about_drums_is_in_the_report_over_all_folds():
+    rows = drum_rows(json.loads((ROOT / "model_cards" / "drums-folds.json").read_text()))
+    assert len(rows) == 3 + 4
+    for row in rows:
+        assert row in README
+    assert len(re.findall(r"^\|[^|]*\|.* \d\.\d\d.*\|$", README, flags=re.MULTILINE)) == len(rows)
+
+
+def test_the_kept_model_hears_the_loop_as_readme_says(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    printed = run(BLOCKS[3]).splitlines()
+    said = re.search(r"It prints.*?```text\n(.*?)```", README, flags=re.DOTALL).group(1).splitlines()
+    assert printed == said
+
+
+def test_the_sound_training_lines_run_on_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for split in ("train", "dev"):
+        folder = tmp_path / "data" / "sounds" / split
+        folder.mkdir(parents=True)
+        rows = ["file_name,label"]
+        for i, label in enumerate(("dog", "rain", "dog")):
+            soundfile.write(folder / f"{i}.flac", np.random.default_rng(i).normal(0, 0.1, 8000), 16000)
+            rows.append(f"{i}.flac,{label}")
+        (folder / "metadata.csv").write_text("\n".join(rows) + "\n")
+    code = BLOCKS[4].replace('"runs/sounds",', '"runs/sounds", max_steps=2, report_to="none", disable_tqdm=True,')
+    run(code.replace('from_preset("tiny",', 'from_preset("tiny", num_hidden_layers=1,'))
+    assert json.loads((tmp_path / "runs/sounds/checkpoint-2/trainer_state.json").read_text())["global_step"] == 2
+
+
 def test_every_speed_ratio_is_in_the_kept_bench():
     kept = json.loads((ROOT / "model_cards" / "bench.json").read_text())["rows"]
     ratios = [float(ratio) for ratio in re.findall(r"\| (\d+\.\d)x \|", README)]
