@@ -4,8 +4,8 @@ Log-mel features are summed up over time, as the mean and the standard deviation
 and go into a logistic regression (scikit-learn). It knows nothing of the order of things. For events, the same model
 looks through a window that slides over the clip, and scores each time step.
 
-    hits = load_drums("drums")
-    print(cross_validate(hits)["accuracy"])
+    model = LinearBaseline(LABELS).fit(hit_features(hits), ids)
+    model.scores(hit_features(others))  # (clips, labels)
 """
 
 from collections.abc import Sequence
@@ -14,9 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..processing.features import LogMelFeatureExtractor
-from .drum_labels import LABELS
 from .drums import SAMPLING_RATE, DrumHit
-from .tag_scores import SINGLE, score_tags
 
 REGULARIZATION = 0.1  # inverse strength, C; scikit-learn's 1.0 overfits a few hundred clips of 160 numbers
 WINDOW = 0.2  # seconds around a time step's middle
@@ -164,40 +162,3 @@ def hit_features(hits: Sequence[DrumHit], feature_extractor: Any = None) -> list
     extractor = feature_extractor or baseline_features()
     extract = (extractor(hit.audio, sampling_rate=SAMPLING_RATE, padding=False) for hit in hits)
     return [np.asarray(features["input_features"][0]) for features in extract]
-
-
-def cross_validate(
-    hits: Sequence[DrumHit], labels: Sequence[str] = LABELS, feature_extractor: Any = None, seed: int = 0
-) -> dict[str, Any]:
-    """The baseline on single hits: each fold is classified by a model that learnt from the others.
-
-    Args:
-        hits: as `load_drums` gives them.
-        labels: names by id.
-        feature_extractor: default: `baseline_features`.
-        seed: of the bootstrap intervals.
-
-    Returns:
-        What `score_tags` tells of all hits together, `majority` (accuracy of always naming the most frequent label),
-        `folds` (accuracy by fold) and `scores` (hits, labels), from 0 to 1.
-
-    Raises:
-        ValueError: the hits are of fewer than two folds.
-    """
-    folds = np.array([hit.fold for hit in hits])
-    if len(set(folds.tolist())) < 2:
-        raise ValueError(f"hits are of the folds {sorted(set(folds.tolist()))}; at least two are needed")
-    ids = np.array([list(labels).index(hit.label) for hit in hits])
-    rows = np.stack([statistics(features) for features in hit_features(hits, feature_extractor)])
-    scores = np.zeros((len(hits), len(labels)))
-    for fold in sorted(set(folds.tolist())):
-        model = LinearBaseline(labels)
-        model._fit(rows[folds != fold], ids[folds != fold])
-        scores[folds == fold] = model._scores(rows[folds == fold])
-    right = scores.argmax(axis=1) == ids
-    return {
-        **score_tags(ids, scores, labels, SINGLE, seed),
-        "majority": float(np.bincount(ids).max() / len(ids)),
-        "folds": {int(fold): float(right[folds == fold].mean()) for fold in np.unique(folds)},
-        "scores": scores,
-    }

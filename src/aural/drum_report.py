@@ -20,8 +20,9 @@ ABOUT_HITS = "Single hits of kits that the model never heard; the surest class c
 ABOUT_MIXES = "Hits of different classes that really overlap, of kits that the model never heard; composed anew."
 DEPENDENT = "Intervals are over clips; hits of one kit resemble each other, so between kits the spread is larger."
 CHOSEN = (
-    "One recipe and one seed. Its settings were chosen by listening on fold 4 after learning from folds 1 to 3; all "
-    "folds were measured once, afterwards."
+    "One recipe and one seed. The moment classifier's settings were chosen by listening on fold 4 after learning from "
+    "folds 1 to 3. The clip classifier was added after the moment classifier's answers on folds 1 to 4 had been seen, "
+    "its settings chosen in the same way; its own answers were looked at once."
 )
 
 Splits = dict[str, tuple[dict[str, Heard], dict[str, Any]]]  # by name: what each system heard, and facts of the run
