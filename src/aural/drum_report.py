@@ -102,7 +102,7 @@ def write_folds(out: Path, parts: Splits, plan: DrumPlan, seed: int, seconds: fl
 def write_kept(folder: Path, heard: dict[str, Heard], facts: dict[str, Any], plan: DrumPlan, seed: int) -> None:
     """Write `report.json` and the card into the folder of the model that is kept."""
     held_out = sorted(KITS.keys() - set(facts["kits"]))
-    report = {
+    report: dict[str, Any] = {
         "title": "Drums, alone and together",
         "about": "A tiny spectrogram-patch transformer that hears ten classes of drums, and when each begins.",
         **_report(plan, seed, facts, _results(heard, seed, MOMENTS)),
@@ -115,6 +115,7 @@ def write_kept(folder: Path, heard: dict[str, Heard], facts: dict[str, Any], pla
         ],
         "seconds": {"training": facts["seconds"], "total": facts["seconds"]},
     }
+    del report["recipe"]["strokes"]  # the clip classifiers' alone
     write_report(folder, report)
     write_card(folder)
 
