@@ -90,6 +90,8 @@ def test_a_run_goes_on_where_it_stopped_and_is_the_same(finished, corpus, tmp_pa
         for system, heard in first.items():
             np.testing.assert_array_equal(again[system].scores, heard.scores)
             assert heard.mixes is None or again[system].mixes.predictions == heard.mixes.predictions
+    seconds = [read_report(folder / "report.json").seconds["total"] for folder in (tmp_path, finished)]
+    assert seconds[0] is None and seconds[1] > 0  # of the whole run, or not known
     weights = [(folder / "model" / "model.safetensors").read_bytes() for folder in (tmp_path, finished)]
     assert weights[0] == weights[1]
 

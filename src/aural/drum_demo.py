@@ -171,7 +171,7 @@ def run_drums(
         console.print(f"{len(jobs) - len(waiting)} of {len(jobs)} splits are there already, from an earlier run.")
     _run_all(waiting, processes or os.cpu_count() or 1, console)
     parts = {job.name: load_heard(job.results) for job in jobs}
-    seconds = time.perf_counter() - started
+    seconds = time.perf_counter() - started if len(waiting) == len(jobs) else None
     write_folds(out, {name: part for name, part in parts.items() if name != KEPT}, plan, seed, seconds)
     write_kept(out / "model", *parts[KEPT], plan, seed)
     text = f"{summary(out / REPORT_NAME)}\n{out}/model loads with from_pretrained; {out}/{REPORT_NAME} has it all"
