@@ -86,7 +86,7 @@ def _report(plan: DrumPlan, seed: int, facts: dict[str, Any], results: list[dict
 
 
 def write_folds(out: Path, parts: Splits, plan: DrumPlan, seed: int, seconds: float | None) -> None:
-    """Write `report.json` over all folds into `out`; `seconds` is the wall time, None of a run that was taken up again."""
+    """Write `report.json` over all folds into `out`; `seconds` is the wall time, None of a run taken up again."""
     facts = [fact for _, fact in parts.values()]
     kits = sorted({kit for fact in facts for kit in fact["kits"]})
     thresholds = [fact["threshold"] for fact in facts if "threshold" in fact]
