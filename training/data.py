@@ -168,6 +168,7 @@ def prepare_item(
     augment_audio: Augmentation | None = None,
     augment_features: Augmentation | None = None,
     generator: np.random.Generator | None = None,
+    cache: Any = None,
 ) -> dict[str, Any]:
     """One row with `audio` and `text` to one item; also for `IterableDataset.map`.
 
@@ -177,6 +178,7 @@ def prepare_item(
         augment_audio: waveform (samples,) and generator to waveform.
         augment_features: features (frames, mels) and generator to features.
         generator: handed to the augmentations; needed with them.
+        cache: a `FeatureCache` that features are taken from; not with `augment_audio`.
 
     Returns:
         `input_features` (frames, mels) float32 and `labels`, a list of ids ending in `<eos>`.
@@ -187,17 +189,29 @@ def prepare_item(
     """
     if not isinstance(row["text"], str):
         raise ValueError(f"text is {row['text']!r}, not a string")
-    rate = processor.feature_extractor.sampling_rate
-    waveform = load_audio(row["audio"], sampling_rate=rate)  # (samples,)
     if generator is None and (augment_audio is not None or augment_features is not None):
         raise ValueError("generator is None: augmentations draw from the generator that they are handed")
-    if augment_audio is not None and generator is not None:
-        waveform = augment_audio(waveform, generator)
-    item = processor(audio=waveform, text=row["text"], sampling_rate=rate)
-    features = np.asarray(item["input_features"][0], dtype=np.float32)  # (frames, mels)
+    if cache is not None:
+        refuse_cached(augment_audio=augment_audio)
+        features = cache.features(row["audio"], processor.feature_extractor)  # (frames, mels)
+        item = processor(text=row["text"])
+    else:
+        rate = processor.feature_extractor.sampling_rate
+        waveform = load_audio(row["audio"], sampling_rate=rate)  # (samples,)
+        if augment_audio is not None and generator is not None:
+            waveform = augment_audio(waveform, generator)
+        item = processor(audio=waveform, text=row["text"], sampling_rate=rate)
+        features = np.asarray(item["input_features"][0], dtype=np.float32)  # (frames, mels)
     if augment_features is not None and generator is not None:
         features = augment_features(features, generator)
     return {"input_features": features, "labels": item["labels"]}
+
+
+def refuse_cached(**changes: Any) -> None:
+    """Refuse, by its name, what changes waveforms: cached features are those of the clips as they are."""
+    for name, change in changes.items():
+        if change is not None and change is not False:
+            raise ValueError(f"{name} changes waveforms and features come from a cache: choose one of them")
 
 
 class AudioDataset(TorchDataset):
@@ -273,9 +287,10 @@ class SpeechDataset(AudioDataset):
         augment_audio: changes waveforms (samples,), drawing only from the generator that it is handed.
         augment_features: the same for features (frames, mels).
         seed: with epoch and index, of that generator.
+        cache: a `FeatureCache`, in place of computing features each time; not with `augment_audio`.
 
     Raises:
-        ValueError: no rows, or rows without `audio` and `text`.
+        ValueError: no rows, rows without `audio` and `text`, or a cache where waveforms change.
     """
 
     def __init__(
@@ -285,8 +300,12 @@ class SpeechDataset(AudioDataset):
         augment_audio: Augmentation | None = None,
         augment_features: Augmentation | None = None,
         seed: int = 0,
+        cache: Any = None,
     ) -> None:
         super().__init__(dataset, "text", seed)
+        if cache is not None:
+            refuse_cached(augment_audio=augment_audio)
+        self.cache = cache
         self.processor = processor
         self.augment_audio = augment_audio
         self.augment_features = augment_features
@@ -294,7 +313,7 @@ class SpeechDataset(AudioDataset):
     def make_item(self, index: int, generator: np.random.Generator) -> dict[str, Any]:
         """As `prepare_item` makes it."""
         row = self.dataset[index]
-        return prepare_item(row, self.processor, self.augment_audio, self.augment_features, generator)
+        return prepare_item(row, self.processor, self.augment_audio, self.augment_features, generator, self.cache)
 
 
 def _seconds(audio: Any) -> float:

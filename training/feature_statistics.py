@@ -25,6 +25,7 @@ def estimate_mean_std(
     seed: int = 0,
     per_mel: bool = False,
     progress: bool = True,
+    skip_corrupt: bool = False,
 ) -> tuple[Any, Any]:
     """Mean and standard deviation over all frames of whole clips, whatever the extractor's own normalisation is.
 
@@ -38,6 +39,7 @@ def estimate_mean_std(
         seed: of that draw.
         per_mel: one mean and std per mel instead of one for all.
         progress: show a progress bar.
+        skip_corrupt: leave clips out that cannot be read, in place of raising; whoever trains on them tells of them.
 
     Returns:
         `(mean, std)`: two floats, or two lists of floats, one per mel.
@@ -57,12 +59,19 @@ def estimate_mean_std(
     raw = _copy(feature_extractor, normalize=None, truncation=False)
     count, mean, squares = 0, np.zeros(raw.num_mel_bins), np.zeros(raw.num_mel_bins)  # (mels,)
     for index in track(chosen, description="mean and std", disable=not progress):
-        frames = _frames(rows[int(index)], raw, int(index))
+        try:
+            frames = _frames(rows[int(index)], raw, int(index))
+        except (OSError, ValueError):
+            if not skip_corrupt:
+                raise
+            continue
         total = count + len(frames)
         difference = frames.mean(0) - mean
         squares += ((frames - frames.mean(0)) ** 2).sum(0) + difference**2 * count * len(frames) / total
         mean += difference * len(frames) / total
         count = total
+    if not count:
+        raise ValueError("no clip can be read")
     variance = squares / count
     if per_mel:
         return mean.tolist(), np.sqrt(variance).tolist()

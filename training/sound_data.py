@@ -18,7 +18,7 @@ from datasets import Dataset, IterableDataset
 from transformers import BatchFeature
 
 from ..processing.audio import load_audio
-from .data import AudioDataset, Augmentation, load_rows
+from .data import AudioDataset, Augmentation, load_rows, refuse_cached
 from .mixup import Mixup, mix_labels, mix_waveforms
 from .sampler import balancing_weights
 from .sound_labels import class_names, find_ids, is_multi_label, label_column, label_ids, label_vector
@@ -118,10 +118,12 @@ class SoundDataset(AudioDataset):
         augment_features: the same for features (frames, mels).
         balanced: offer `sample_weights`, by which `AuralTrainer` draws every class equally often.
         seed: with epoch and index, of that generator.
+        cache: a `FeatureCache`, in place of computing features each time; not with `random_crop`, `augment_audio` or
+            a mixup of waveforms.
 
     Raises:
         ValueError: no rows, rows without `audio` and `label`, a label that is unknown (named with its item), not one
-            label where one is needed, or `max_seconds` not above 0.
+            label where one is needed, `max_seconds` not above 0, or a cache where waveforms change.
     """
 
     def __init__(
@@ -137,11 +139,16 @@ class SoundDataset(AudioDataset):
         augment_features: Augmentation | None = None,
         balanced: bool = False,
         seed: int = 0,
+        cache: Any = None,
     ) -> None:
         super().__init__(dataset, "label", seed)
         if max_seconds is not None and not 0 < max_seconds < float("inf"):
             raise ValueError(f"max_seconds is {max_seconds}; it must be above 0, or None")
+        if cache is not None:
+            waves = mixup is not None and mixup.kind == "waveform"
+            refuse_cached(random_crop=random_crop, mixup=waves, augment_audio=augment_audio)
         ids = label_ids(labels)
+        self.cache = cache
         self.feature_extractor = feature_extractor
         self.labels = list(ids)
         self.multi_label = is_multi_label(dataset) if multi_label is None else multi_label
@@ -166,22 +173,29 @@ class SoundDataset(AudioDataset):
 
     def make_item(self, index: int, generator: np.random.Generator) -> BatchFeature:
         """The item, drawing where to cut, whether and with what to mix, and then what the augmentations draw."""
-        wave = self._waveform(index, generator)  # (samples,)
+        wave = None if self.cache is not None else self._waveform(index, generator)  # (samples,)
         labels: Any = self._target(index)
         ratio = 1.0 if self.mixup is None else self.mixup.draw(generator)
-        if self.mixup is not None and self.mixup.kind == "waveform" and ratio < 1 and len(self) > 1:
+        if wave is not None and self._mixes_waveforms and ratio < 1 and len(self) > 1:
             other = (index + 1 + int(generator.integers(len(self) - 1))) % len(self)
             wave = mix_waveforms(wave, self._waveform(other, generator), ratio)
             labels = mix_labels(labels, self._target(other), ratio)
-        if self.augment_audio is not None:
+        if wave is not None and self.augment_audio is not None:
             wave = self.augment_audio(wave, generator)
-        features = _features(wave, self.feature_extractor)
+        if wave is None:
+            features = self.cache.features(self.dataset[index]["audio"], self.feature_extractor, self.max_seconds)
+        else:
+            features = _features(wave, self.feature_extractor)
         if self.augment_features is not None:
             features = self.augment_features(features, generator)
         item = BatchFeature({"input_features": features, "labels": labels})
         if self.mixup is not None and self.mixup.kind == "spectrogram":
             item["mixup"] = (ratio, float(generator.random()))
         return item
+
+    @property
+    def _mixes_waveforms(self) -> bool:
+        return self.mixup is not None and self.mixup.kind == "waveform"
 
     def _waveform(self, index: int, generator: np.random.Generator) -> np.ndarray:
         wave = load_audio(self.dataset[index]["audio"], sampling_rate=self.feature_extractor.sampling_rate)

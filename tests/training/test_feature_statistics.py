@@ -110,3 +110,17 @@ def test_errors_name_the_clip_or_the_argument():
         estimate_mean_std(clips(), extractor, clips=0)
     with pytest.raises(ValueError, match=r"std: 0\.0; allowed is above 0"):
         with_statistics(extractor, 0.0, 0.0)
+
+
+def test_clips_that_cannot_be_read_are_left_out_where_asked_for(tmp_path):
+    extractor = LogMelFeatureExtractor(**AST)
+    broken = tmp_path / "broken.wav"
+    broken.write_bytes(b"RIFF")
+    rows = [{"audio": wave} for wave in clips()]
+    with_broken = [rows[0], {"audio": str(broken)}, *rows[1:]]
+    with pytest.raises((OSError, ValueError), match="item 1"):
+        estimate_mean_std(with_broken, extractor, progress=False)
+    found = estimate_mean_std(with_broken, extractor, progress=False, skip_corrupt=True)
+    assert found == estimate_mean_std(rows, extractor, progress=False)
+    with pytest.raises(ValueError, match="no clip can be read"):
+        estimate_mean_std([{"audio": str(broken)}], extractor, progress=False, skip_corrupt=True)
