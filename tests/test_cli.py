@@ -48,6 +48,7 @@ def test_version_and_module_agree():
     [
         *([], ["demo"], ["transcribe"], ["tag"], ["convert"], ["card"], ["publish"]),
         *(["corpora"], ["corpora", "prompts-en"], ["corpora", "drums"]),
+        *(["corpora", "synthetic-en"], ["corpora", "fillets-nl"], ["corpora", "stamps"]),
     ],
 )
 def test_every_help_holds_an_example(capsys, monkeypatch, verb):
@@ -130,7 +131,7 @@ def test_unknown_flags_and_verbs_exit_with_2(capsys, monkeypatch):
     assert run(capsys, monkeypatch, "demo", "--tiny", "--long")[0] == 2
 
 
-@pytest.mark.parametrize("corpus", ["prompts-en", "drums"])
+@pytest.mark.parametrize("corpus", ["prompts-en", "drums", "synthetic-en", "fillets-nl", "stamps"])
 def test_corpora_says_what_is_wrong_with_its_folders(capsys, monkeypatch, tmp_path, corpus):
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "file").write_text("x")
@@ -143,12 +144,29 @@ def test_corpora_says_what_is_wrong_with_its_folders(capsys, monkeypatch, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("corpus", "maker"), [("prompts-en", "corpora.make_prompts_en"), ("drums", "drums.make_drums")]
+    ("corpus", "maker"),
+    [
+        ("prompts-en", "corpora.make_prompts_en"),
+        ("drums", "drums.make_drums"),
+        ("fillets-nl", "fillets.make_fillets_nl"),
+    ],
 )
 def test_corpora_prints_the_summary_of_what_was_made(capsys, monkeypatch, tmp_path, corpus, maker):
     monkeypatch.setattr(f"aural.training.{maker}", lambda out, packages: f"{out} from {packages}")
     assert run(capsys, monkeypatch, "corpora", corpus, "out", "--packages", "p") == (0, "out from p\n", "")
     assert run(capsys, monkeypatch, "corpora", corpus, "out")[1] == "out from None\n"
+
+
+def test_options_of_corpora_reach_their_makers(capsys, monkeypatch):
+    monkeypatch.setattr("aural.training.stamps.make_stamps", lambda *options: options)
+    asked = run(capsys, monkeypatch, "corpora", "stamps", "out", "--language", "es", "--language", "ca")[1]
+    assert asked == f"{(Path('out'), ['es', 'ca'], None)}\n"
+    assert run(capsys, monkeypatch, "corpora", "stamps", "out")[1] == f"{(Path('out'), ('fr',), None)}\n"
+    monkeypatch.setattr("aural.training.synthetic.make_synthetic_en", lambda *options: options)
+    given = ("--hours", "2", "--seed", "3", "--workers", "4", "--packages", "p")
+    asked = run(capsys, monkeypatch, "corpora", "synthetic-en", "out", *given)[1]
+    assert asked == f"{(Path('out'), 2.0, 3, Path('p'), 4)}\n"
+    assert run(capsys, monkeypatch, "corpora", "synthetic-en", "out")[1] == f"{(Path('out'), 5.0, 0, None, None)}\n"
 
 
 def test_options_of_transcribe_reach_python(capsys, monkeypatch, folder, tmp_path):

@@ -7,7 +7,7 @@ import typer
 
 corpora_app = typer.Typer(
     help="Make a corpus: an audiofolder with a split, from packages that carry labelled speech or sounds.",
-    epilog="Example: `aural corpora prompts-en data/prompts-en` · `aural corpora drums data/drums`",
+    epilog="Example: `aural corpora prompts-en data/prompts-en` · `aural corpora synthetic-en data/synthetic-en`",
     no_args_is_help=True,
 )
 
@@ -25,6 +25,53 @@ def prompts_en(out: Out, packages: Packages = None) -> None:
     from .training.corpora import make_prompts_en
 
     print(make_prompts_en(out, packages))
+
+
+@corpora_app.command(
+    "synthetic-en",
+    epilog="Example: `aural corpora synthetic-en data/synthetic-en --hours 5` · `… --seed 1 --workers 2`",
+)
+def synthetic_en(
+    out: Out,
+    hours: Annotated[float, typer.Option(help="Hours of speech: 91% train, 3% each of dev and two test sets.")] = 5.0,
+    seed: Annotated[int, typer.Option(help="Of every draw: the same seed and hours give the same files.")] = 0,
+    workers: Annotated[int | None, typer.Option(help="Processes that speak.", show_default="one per core")] = None,
+    packages: Packages = None,
+) -> None:
+    """English clauses of Debian's fortunes in 28 voices of flite and eSpeak NG, with noise and rooms, to learn from.
+
+    eSpeak NG comes with `pip install espeakng-loader` or Debian's espeak-ng.
+    """
+    from .training.synthetic import make_synthetic_en
+
+    print(make_synthetic_en(out, hours, seed, packages, workers))
+
+
+@corpora_app.command(
+    "fillets-nl", epilog="Example: `aural corpora fillets-nl data/fillets-nl` · `… --packages unpacked/`"
+)
+def fillets_nl(out: Out, packages: Packages = None) -> None:
+    """Dutch dialogue of a game by two actors, 90 minutes with text, from Debian's fillets-ng-data-nl."""
+    from .training.fillets import make_fillets_nl
+
+    print(make_fillets_nl(out, packages))
+
+
+@corpora_app.command(
+    "stamps", epilog="Example: `aural corpora stamps data/stamps-fr` · `… data/stamps --language es --language ca`"
+)
+def stamps(
+    out: Out,
+    language: Annotated[
+        list[str] | None,
+        typer.Option(help="Language code, repeatable: fr, ro, ru, ca, bg, es, be, el, da.", show_default="fr"),
+    ] = None,
+    packages: Packages = None,
+) -> None:
+    """Spoken descriptions of pictures, 1 to 3 seconds each, from Debian's tuxpaint-stamps-default."""
+    from .training.stamps import make_stamps
+
+    print(make_stamps(out, language or ("fr",), packages))
 
 
 @corpora_app.command("drums", epilog="Example: `aural corpora drums data/drums` · `… --packages unpacked/`")
