@@ -28,6 +28,7 @@ from huggingface_hub import ModelCard, ModelCardData
 from huggingface_hub.utils import validate_repo_id
 
 from ..processing.files import write_whole
+from .adapters import refuse_adapter_folder
 from .card_results import eval_results, results_notes, results_table
 from .card_sounds import TAGS_NOTE, confusions, event_classes, event_clips, events_note, tag_classes, tag_clips
 from .card_texts import NOTE, transcripts
@@ -83,9 +84,10 @@ def render_card(folder: str | Path, repo_id: str | None = None) -> ModelCard:
 
     Raises:
         FileNotFoundError: `config.json` or `report.json` is missing.
-        ValueError: one of them does not hold what it must, or the model type has no card.
+        ValueError: one of them does not hold what it must, the model type has no card, or the folder holds an adapter.
     """
     folder = Path(folder)
+    refuse_adapter_folder(folder)
     report = read_report(folder / REPORT_NAME)
     config = _read_config(folder / "config.json")
     name = repo_id or folder.resolve().name

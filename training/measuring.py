@@ -13,6 +13,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from ..modeling.sound_loss import problem_type
+from .adapters import is_adapter
 from .collator import IGNORED_LABEL
 from .metrics import UNKNOWN, decode_with_unknown, score_texts
 from .sound_metrics import clip_labels
@@ -29,8 +30,10 @@ def check_measurable(trainer: Any) -> None:
     """A Trainer has what its model is measured with.
 
     Raises:
-        ValueError: there is no evaluation set, or no processor that fits the model.
+        ValueError: there is no evaluation set, or no processor that fits the model, or the model is one with adapters.
     """
+    if is_adapter(trainer.model):
+        raise ValueError("the model has adapters, and a card is of a whole model: merge_trained makes it one")
     if not trainer.eval_dataset:
         raise ValueError("eval_dataset is missing: a card needs results, measured on it")
     processor = trainer.processing_class

@@ -31,11 +31,20 @@ from rich.filesize import decimal
 from safetensors import SafetensorError, safe_open
 from transformers.dynamic_module_utils import get_relative_imports
 
+from .adapters import ADAPTER_FOLDER, refuse_adapter_folder
+
 KINDS = (".json", ".safetensors", ".py", ".md", ".png", ".txt", ".yaml")
 NAMES = ("LICENSE", "NOTICE")
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 LEFT_OUT = (".cache", ".DS_Store", ".git", ".gitattributes", "__pycache__")  # other programs' own, in any folder
-TRAINERS_OWN = ("checkpoint-*", "runs", "training_args.bin", "trainer_state.json", "*_results.json")  # patterns
+TRAINERS_OWN = (  # patterns
+    "checkpoint-*",
+    "runs",
+    ADAPTER_FOLDER,
+    "training_args.bin",
+    "trainer_state.json",
+    "*_results.json",
+)
 WAITS = (1.0, 2.0, 4.0)  # seconds before each further try
 _CONNECTION_LOST = (
     httpx.TimeoutException,
@@ -114,12 +123,14 @@ def plan_publication(
 
     Raises:
         OSError: The folder, or a file that a model of its kind needs, is missing or cannot be read.
-        ValueError: A name is ill-formed, a file is of a kind that is not published, is damaged, or holds a secret.
+        ValueError: A name is ill-formed, the folder holds an adapter, or a file is of a kind that is not published, is
+            damaged, or holds a secret.
     """
     _check_names(repo_id, revision)
     folder = Path(folder)
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder} is not a folder; a model is a folder with config.json, weights and card")
+    refuse_adapter_folder(folder)
     entries = sorted(folder.iterdir())
     left_out = tuple(entry.name for entry in entries if _stays_home(entry.name))
     paths = {entry.name: entry for entry in entries if entry.name not in left_out}
