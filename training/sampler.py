@@ -60,7 +60,7 @@ class LengthGroupedBatchSampler(_SeededBatchSampler):
     """
 
     def __init__(self, lengths: Sequence[float] | Any, batch_size: int, seed: int, drop_last: bool = False) -> None:
-        self.lengths = _numbers("lengths", lengths)
+        self.lengths = numbers("lengths", lengths)
         super().__init__(len(self.lengths), batch_size, seed, drop_last)
 
     def __iter__(self) -> Iterator[list[int]]:
@@ -94,10 +94,10 @@ class ClassBalancedBatchSampler(_SeededBatchSampler):
         drop_last: bool = False,
         lengths: Sequence[float] | Any = None,
     ) -> None:
-        self.weights = _numbers("weights", weights)
+        self.weights = numbers("weights", weights)
         if not self.weights.any():
             raise ValueError("weights are all 0; at least one must be above 0")
-        self.lengths = None if lengths is None else _numbers("lengths", lengths)
+        self.lengths = None if lengths is None else numbers("lengths", lengths)
         if self.lengths is not None and len(self.lengths) != len(self.weights):
             raise ValueError(f"lengths has {len(self.lengths)} entries; expected {len(self.weights)}, one per weight")
         super().__init__(len(self.weights), batch_size, seed, drop_last)
@@ -131,8 +131,19 @@ def balancing_weights(labels: Sequence[Sequence[int]]) -> np.ndarray:
     return np.array([sum(1 / counts[one] for one in item) for item in classes], dtype=np.float64)
 
 
-def _numbers(name: str, values: Any) -> np.ndarray:
-    """float64 `(items,)`, at least one, finite and not negative."""
+def numbers(name: str, values: Any) -> np.ndarray:
+    """Check what a sampler is given per item.
+
+    Args:
+        name: of the argument, for the errors.
+        values: one per item.
+
+    Returns:
+        float64 `(items,)`.
+
+    Raises:
+        ValueError: no items, or a value that is negative or not finite.
+    """
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1 or array.size == 0:
         raise ValueError(f"{name} has shape {array.shape}; expected (items,), at least one")

@@ -1,42 +1,36 @@
-"""The Trainer with batches of like lengths, and a card for what it trained.
+"""The Trainer with batches of like lengths, runs that lose no work, and a card for what it trained.
 
 Models, collator and metrics work with the stock `Seq2SeqTrainer` as well; what is added here:
 
-1. with `train_sampling_strategy="group_by_length"` and a training set that knows its lengths, batches come from
-   `LengthGroupedBatchSampler`, whose order follows from (data_seed or seed, epoch) alone: a resumed run sees the
-   batches of an uninterrupted one, and every process of a distributed run its share of the same order;
-   With a training set that offers `sample_weights`, batches come from `ClassBalancedBatchSampler` in the same way;
-2. evaluation sets that know their lengths are grouped by them, where the stock Trainer computes the features of every
+1. with `frames_per_batch`, batches hold as many clips as that allows, of like lengths (`frame_batches.py`), the same
+   clips per step on one process or several;
+2. with `train_sampling_strategy="group_by_length"` and a training set that knows its lengths, batches come from
+   `LengthGroupedBatchSampler`; with a training set that offers `sample_weights`, from `ClassBalancedBatchSampler`. All
+   of these follow from (data_seed or seed, epoch) alone: a resumed run sees the batches of an uninterrupted one, and
+   every process of a distributed run its share of the same order;
+3. evaluation sets that know their lengths are grouped by them, where the stock Trainer computes the features of every
    item once more to measure it; with either, `predict` then answers in that order, labels beside predictions;
-3. the epoch reaches the sampler and the dataset in every case (`EpochCallback`);
-4. `layer_decay` lets layers learn the slower the nearer they are to the input (`layer_decay.py`);
-5. `create_model_card` measures the model and writes `report.json` and the card from it, and `push_to_hub` sends both
-   beside the model; `training_args.bin`, a pickle that would hold a `hub_token`, goes into checkpoints alone, and
-   neither it nor anything else that is no part of a model is ever sent.
+4. the epoch reaches the sampler and the dataset in every case (`EpochCallback`);
+5. `layer_decay` lets layers learn the slower the nearer they are to the input (`layer_decay.py`);
+6. whole checkpoints, exact resuming, and stops by signal (`resuming.py`);
+7. a measured card, and pushes of nothing but a model (`publishing_trainer.py`).
 """
 
-from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import upload_folder
 from torch.utils.data import DataLoader, Sampler
-from transformers import Seq2SeqTrainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.trainer import TRAINING_ARGS_NAME
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_pt_utils import LengthGroupedSampler
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, HubStrategy, seed_worker
 from transformers.training_args import OptimizerNames
-from transformers.utils.hub import PushInProgress
 
-from .cards import write_card
+from .frame_batches import FrameBatchSampler, frame_lengths
 from .layer_decay import layer_decay_groups
-from .measuring import check_measurable, writes_text
-from .publishing import KINDS, NAMES, TRAINERS_OWN
-from .reports import write_report
+from .publishing_trainer import PublishingTrainer
 from .sampler import ClassBalancedBatchSampler, LengthGroupedBatchSampler
-from .trainer_report import FACTS, CardFacts, base_of, card_facts, trainer_report
+from .stopping import start_worker
+from .streams import ItemStream, prepare_stream
 
 
 class EpochCallback(TrainerCallback):
@@ -68,29 +62,34 @@ class EpochCallback(TrainerCallback):
                 target.set_epoch(int(state.epoch or 0))
 
 
-class AuralTrainer(Seq2SeqTrainer):
-    """`Seq2SeqTrainer` whose batches hold clips of like lengths, or of all classes, repeatably, with a measured card.
+class AuralTrainer(PublishingTrainer):
+    """`Seq2SeqTrainer` for clips of many lengths: like lengths together, nothing lost when killed, a measured card.
 
-    Grouping is asked for by `train_sampling_strategy="group_by_length"` and needs a training set with `lengths` or
-    `durations`, one number per item, such as `SpeechDataset`. Drawing by class is asked for by the training set: by
-    `sample_weights` that are not None, as `SoundDataset(balanced=True)` has them. Both can be had at once. Any other
-    training set is treated as the stock Trainer does.
+    Batches by total frames are asked for by `frames_per_batch`, and need a training set with `frames` or `durations`,
+    one number per item, such as `SpeechDataset`. Grouping batches of a fixed number of clips is asked for by
+    `train_sampling_strategy="group_by_length"` and needs `lengths` or `durations`. Drawing by weight is asked for by
+    the training set: by `sample_weights` that are not None, as `SoundDataset(balanced=True)` has them; with either of
+    the others or alone. Any other training set is treated as the stock Trainer does.
 
-        trainer = AuralTrainer(model, args, card={"license": "cc-by-4.0", "language": "en", "dataset": "my clips"}, …)
-        trainer.train()
+        trainer = AuralTrainer(model, args, frames_per_batch=24_000, card={"license": "cc-by-4.0", …}, …)
+        trainer.train(resume_from_checkpoint=newest_checkpoint(args.output_dir))
         trainer.create_model_card()  # args.output_dir is now ready for `aural publish`
         trainer.push_to_hub()  # or does all of it
 
     Args:
-        model: As for `Seq2SeqTrainer`, as are all others but `card` and `layer_decay`.
+        model: As for `Seq2SeqTrainer`, as are all others but those below, `checkpoint_files` (see `ResumableTrainer`)
+            and `card` (see `PublishingTrainer`).
         args: May push with `hub_strategy` "end" or "every_save"; the commits of the latter hold the model as it is,
             and its card comes with `push_to_hub()`. `Seq2SeqTrainingArguments`, for models that tag as well.
-        card: Defaults for `create_model_card`, by the names of `CardFacts`; needed with `args.push_to_hub`.
+        frames_per_batch: Frames of a padded training batch, at most, on each device;
+            `per_device_train_batch_size` and `dataloader_drop_last` then count for nothing. Augmentation may still
+            lengthen clips. None: batches of a number of clips.
         layer_decay: Factor of the learning rate from each layer to the one below; None is one rate for all.
 
     Raises:
         ValueError: `args` hold a token or push whole checkpoints, `card` holds something else than a card's facts, or
-            with `args.push_to_hub` a fact or what the card is to be measured with is missing.
+            with `args.push_to_hub` a fact or what the card is to be measured with is missing; `frames_per_batch` is
+            below 1, or Accelerate is to split batches.
     """
 
     def __init__(
@@ -98,23 +97,26 @@ class AuralTrainer(Seq2SeqTrainer):
         model: Any = None,
         args: TrainingArguments | None = None,
         *more: Any,
-        card: Mapping[str, Any] | None = None,
+        frames_per_batch: int | None = None,
         layer_decay: float | None = None,
         **kwargs: Any,
     ) -> None:
+        self.frames_per_batch = frames_per_batch
         self.layer_decay = layer_decay
-        self.card = dict(card or {})
-        if unknown := sorted(self.card.keys() - set(FACTS)):
-            raise ValueError(f"card has {unknown[0]!r}; allowed: {', '.join(FACTS)}")
-        _refuse_what_must_not_be_sent(args)
+        if frames_per_batch is not None:
+            _check_frames(frames_per_batch, args)
         super().__init__(model, args, *more, **kwargs)
-        self.base_model = base_of(self.model, self._output())
-        self.optimizer_was_given = self.optimizer is not None
         self.add_callback(EpochCallback())
 
     def get_train_dataloader(self) -> DataLoader:
-        """Loader of the training set, prepared by Accelerate."""
+        """Loader of the training set, prepared by Accelerate.
+
+        Raises:
+            ValueError: With `frames_per_batch`, the training set does not know its lengths, or an item is too long.
+        """
         dataset: Any = self.train_dataset
+        if isinstance(dataset, ItemStream):
+            return prepare_stream(self._stream_loader(dataset), self.accelerator)
         sampler = self._batch_sampler(dataset)
         if sampler is None:
             return super().get_train_dataloader()
@@ -129,16 +131,47 @@ class AuralTrainer(Seq2SeqTrainer):
             multiprocessing_context=self.args.dataloader_multiprocessing_context,
             in_order=self.args.dataloader_in_order,
             prefetch_factor=self.args.dataloader_prefetch_factor,
-            worker_init_fn=partial(seed_worker, num_workers=workers, rank=self.args.process_index),
+            worker_init_fn=partial(start_worker, workers=workers, rank=self.args.process_index),
+            # An iterator draws a seed for its workers, from the model's generator if from no other; workers that are
+            # kept over epochs draw once, and once more in a run that resumes.
+            generator=torch.Generator().manual_seed(self._data_seed()),
         )
         return self.accelerator.prepare(loader)
 
+    def _stream_loader(self, stream: ItemStream) -> DataLoader:
+        """Batches of this process's part of a stream, of `per_device_train_batch_size` clips."""
+        if self.frames_per_batch is not None:
+            raise ValueError(
+                f"frames_per_batch is {self.frames_per_batch}, but lengths of a stream are not known: say None, and "
+                "per_device_train_batch_size clips make a batch"
+            )
+        workers = self.args.dataloader_num_workers
+        return DataLoader(
+            stream,
+            batch_size=self._train_batch_size,
+            collate_fn=self._get_collator_with_removed_columns(self.data_collator, description="training"),
+            num_workers=workers,
+            pin_memory=self.args.dataloader_pin_memory,
+            persistent_workers=self.args.dataloader_persistent_workers,
+            prefetch_factor=self.args.dataloader_prefetch_factor,
+            worker_init_fn=partial(start_worker, workers=workers, rank=self.args.process_index),
+            generator=torch.Generator().manual_seed(self._data_seed()),
+        )
+
     def _batch_sampler(self, dataset: Any) -> Sampler[list[int]] | None:
-        lengths, weights = self._lengths(dataset), getattr(dataset, "sample_weights", None)
-        size, seed, drop_last = self._train_batch_size, self._data_seed(), self.args.dataloader_drop_last
+        weights, seed = getattr(dataset, "sample_weights", None), self._data_seed()
+        if self.frames_per_batch is not None:
+            frames = self.frames_per_batch * max(1, self.args.n_gpu)  # DataParallel splits a batch over its devices
+            lengths = frame_lengths(dataset, self.processing_class)
+            return FrameBatchSampler(lengths, frames, seed, self._processes(), weights)
+        lengths, size, drop_last = self._lengths(dataset), self._train_batch_size, self.args.dataloader_drop_last
         if weights is not None:
             return ClassBalancedBatchSampler(weights, size, seed, drop_last, lengths)
         return None if lengths is None else LengthGroupedBatchSampler(lengths, size, seed, drop_last)
+
+    def _processes(self) -> int:
+        """Processes that get different batches."""
+        return self.args.world_size // (self.get_tp_size() * self.get_cp_size() * self.get_sp_size())
 
     def _get_eval_sampler(self, eval_dataset: Any) -> Sampler | None:
         lengths = self._lengths(eval_dataset)
@@ -177,145 +210,11 @@ class AuralTrainer(Seq2SeqTrainer):
             self.optimizer = kind(groups, **options)
         return super().create_optimizer(model)
 
-    def create_model_card(
-        self,
-        language: str | None = None,
-        license: str | None = None,
-        tags: str | list[str] | None = None,
-        model_name: str | None = None,
-        finetuned_from: str | None = None,
-        tasks: str | list[str] | None = None,
-        dataset_tags: str | list[str] | None = None,
-        dataset: str | list[str] | None = None,
-        dataset_args: str | list[str] | None = None,
-        **facts: Any,
-    ) -> None:
-        """Save the model, measure it on `eval_dataset`, and write `report.json` and the card beside it.
 
-        One process measures, by the model's `generate` or its probabilities; the others return. No picture is made.
-
-        Args:
-            language, license, model_name, finetuned_from, dataset_tags, dataset: As in `CardFacts`.
-            tags, tasks, dataset_args: Of the stock Trainer; the card's follow from the model type.
-            facts: The others of `CardFacts`: `data_license`, `about`, `limits`.
-
-        Raises:
-            ValueError: A fact is missing or ill-formed, here and in `card`; there is no evaluation set or processor,
-                or the model is sharded over processes.
-            OSError: A file cannot be written.
-        """
-        told = {"language": language, "license": license, "model_name": model_name, "finetuned_from": finetuned_from}
-        known = self._facts(**told, dataset_tags=dataset_tags, dataset=dataset, **facts)
-        self.save_model(_internal_call=True)  # so that card and weights belong together
-        if not self.is_world_process_zero():
-            return
-        write_report(self._output(), trainer_report(self, known, self.base_model))
-        write_card(self._output(), self.hub_model_id)
-
-    def push_to_hub(
-        self,
-        commit_message: str | None = "End of training",
-        blocking: bool = True,
-        token: str | None = None,
-        revision: str | None = None,
-        private: bool | None = None,
-        **facts: Any,
-    ) -> Any:
-        """Send the model with a card made now to `args.hub_model_id`, in one commit.
-
-        Args:
-            commit_message, blocking, token, revision, private: As in the stock Trainer.
-            facts: As for `create_model_card`.
-
-        Returns:
-            The commit; a future of it if not `blocking`; None on all processes but the first.
-
-        Raises:
-            ValueError: As `create_model_card`, before anything is sent.
-            OSError: The Hub refuses or cannot be reached.
-        """
-        self._facts(**{name: value for name, value in facts.items() if name not in ("tags", "tasks", "dataset_args")})
-        self.callback_handler.on_push_begin(self.args, self.state, self.control)
-        if self.hub_model_id is None:
-            self.init_hf_repo(token, private)
-        self.create_model_card(**facts)
-        if not self.is_world_process_zero():
-            return None
-        self._finish_current_push()
-        return self._upload(self._output(), commit_message, blocking, token, revision)
-
-    def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
-        """Make the repository; with `args.push_to_hub` called at construction, and refused if no card can follow.
-
-        Args:
-            token, private: As in the stock Trainer.
-
-        Raises:
-            ValueError: As `create_model_card`.
-        """
-        if self.args.push_to_hub:
-            self._facts()
-        super().init_hf_repo(token, private)
-
-    def _output(self) -> Path:
-        return Path(str(self.args.output_dir))
-
-    def _facts(self, **told: Any) -> CardFacts:
-        """What is told for a card, once it is sure that the rest can be measured."""
-        told = self.card | {name: value for name, value in told.items() if value is not None}
-        facts = card_facts(told, writes_text(self.model))
-        check_measurable(self)
-        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
-            raise ValueError("a model in shards cannot be measured: save it, and make the card in a single process")
-        return facts
-
-    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
-        if not self.is_world_process_zero() or self.args.hub_strategy == HubStrategy.END:
-            return
-        running: Any = self.push_in_progress
-        busy = running is not None and not running.is_done()
-        if busy and not self.args.hub_always_push:
-            return
-        self.callback_handler.on_push_begin(self.args, self.state, self.control)
-        message = f"Training in progress, step {self.state.global_step}"
-        job = self._upload(Path(checkpoint_folder), message, blocking=False)
-        jobs: Any = [*(running.jobs if busy else ()), job]
-        self.push_in_progress = PushInProgress(jobs)  # type: ignore[assignment]
-
-    def _upload(
-        self,
-        folder: Path,
-        message: str | None,
-        blocking: bool = True,
-        token: str | None = None,
-        revision: str | None = None,
-    ) -> Any:
-        """Send those files of a folder that a model is made of: the kinds that `aural publish` sends, flat."""
-        return upload_folder(  # type: ignore[call-overload]
-            repo_id=str(self.hub_model_id),
-            folder_path=folder,
-            commit_message=message,
-            token=token,
-            revision=revision or self.args.hub_revision,
-            run_as_future=not blocking,
-            allow_patterns=[*(f"*{kind}" for kind in KINDS), *NAMES],
-            ignore_patterns=["*/*", *TRAINERS_OWN],
-        )
-
-    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        super()._save(output_dir, state_dict)
-        folder = self._output() if output_dir is None else Path(output_dir)
-        if self.args.should_save and not folder.name.startswith(PREFIX_CHECKPOINT_DIR):
-            (folder / TRAINING_ARGS_NAME).unlink(missing_ok=True)
-
-
-def _refuse_what_must_not_be_sent(args: TrainingArguments | None) -> None:
-    if args is None:
-        return
-    if args.hub_token is not None:
-        raise ValueError("hub_token would be saved in training_args.bin: log in with `hf auth login` or set HF_TOKEN")
-    if args.push_to_hub and args.hub_strategy in (HubStrategy.CHECKPOINT, HubStrategy.ALL_CHECKPOINTS):
-        raise ValueError(
-            f"hub_strategy={HubStrategy(args.hub_strategy).value!r} sends pickles, which run when loaded; "
-            "allowed: 'end', 'every_save'"
-        )
+def _check_frames(frames_per_batch: int, args: TrainingArguments | None) -> None:
+    if frames_per_batch < 1:
+        raise ValueError(f"frames_per_batch is {frames_per_batch}; it must be at least 1, or None")
+    config = getattr(args, "accelerator_config", None)
+    for name in ("split_batches", "dispatch_batches"):
+        if getattr(config, name, None):
+            raise ValueError(f"accelerator_config has {name}=True; with frames_per_batch it must be False")
