@@ -21,7 +21,7 @@ from aural import (
     load_recognizer,
     load_tagger,
     tag,
-    tagging,
+    tag_windows,
 )
 from aural.processing import audio, streaming
 from aural.tagging import WindowPlan
@@ -168,7 +168,7 @@ def test_one_label_is_scored_by_itself():
 def test_clip_scores_of_a_long_grid_are_taken_part_by_part(monkeypatch, model_class, pooling):
     model, sound = tiny_spectrogram(model_class, frame_pooling=pooling), changing(1.77)
     expected = tag(sound, model, extractor(), window=0.2)[0].clip_scores
-    monkeypatch.setattr(tagging, "STEPS_AT_ONCE", 2)
+    monkeypatch.setattr(tag_windows, "STEPS_AT_ONCE", 2)
     np.testing.assert_allclose(tag(sound, model, extractor(), window=0.2)[0].clip_scores, expected, atol=1e-6)
 
 

@@ -3,6 +3,7 @@
 Importing it registers its models with transformers' Auto classes and pipelines.
 """
 
+from .annotators import Tagger, Transcriber
 from .configuration import LasConfig, SpectrogramTransformerConfig
 from .modeling import (
     LasForConditionalGeneration,
@@ -29,7 +30,9 @@ __all__ = [
     "SpectrogramTransformerForAudioClassification",
     "SpectrogramTransformerForAudioFrameClassification",
     "SpectrogramTransformerModel",
+    "Tagger",
     "Tagging",
+    "Transcriber",
     "Transcript",
     "__version__",
     "load_audio",

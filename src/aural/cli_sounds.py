@@ -2,18 +2,31 @@
 
 aural tag yard.wav --model models/sounds
 aural tag night.flac --model models/sounds --events --audacity --out night.txt
+aural tag --dataset 'data/*.parquet' --model models/sounds --out out/tags
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
+from .cli_annotate import (
+    AudioOption,
+    DatasetOption,
+    SecondsOption,
+    ShardOption,
+    SplitOption,
+    SubsetOption,
+    TargetOption,
+    annotate,
+    check_inputs,
+    refuse_with_dataset,
+)
 from .console import quiet_libraries, say_error
 from .processing.events import (
     THRESHOLD,
@@ -26,20 +39,27 @@ from .processing.events import (
 )
 from .processing.files import write_whole
 
+if TYPE_CHECKING:
+    from .tagging import Tagging
+
 TAG_EXAMPLE = (
     "Example: `aural tag yard.wav --model models/sounds` · "
     "`aural tag night.flac --model models/sounds --events --threshold 0.4 --threshold Dog=0.6 --csv --out night.csv`"
+    " · `aural tag --dataset data/sounds --model models/sounds --out out/tags`"
 )
 BAR_FROM = 60.0  # seconds of audio
 TOP_K = 5
+BATCH_SIZE = 8
 Progress = Callable[[float, float | None], None]
 
 
 def tag(
-    files: Annotated[list[Path], typer.Argument(help="Audio files: wav, flac, ogg, opus, mp3.", show_default=False)],
     model: Annotated[str, typer.Option(help="Model folder or Hub id.", show_default=False)],
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Audio files: wav, flac, ogg, opus, mp3.", show_default=False)
+    ] = None,
     events: Annotated[bool, typer.Option("--events", help="Sounds from onset to offset.")] = False,
-    top_k: Annotated[int | None, typer.Option(min=1, help="Tags per file; default: 5.")] = None,
+    top_k: Annotated[int | None, typer.Option(min=1, help="Tags per file; default: 5, in a corpus all.")] = None,
     threshold: Annotated[
         list[str] | None,
         typer.Option(help="Lowest score, or LABEL=SCORE; may be repeated. Default for events: 0.5.", metavar="SCORE"),
@@ -54,47 +74,104 @@ def tag(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per file, or per event, and line.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="A table with a header.")] = False,
     audacity: Annotated[bool, typer.Option("--audacity", help="Events of one file as a label track.")] = False,
-    out: Annotated[Path | None, typer.Option(help="File to write; default: standard output.")] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Windows scored together.")] = 8,
-    device: Annotated[str, typer.Option(help="Where the model runs, such as cuda.")] = "cpu",
+    out: Annotated[
+        Path | None, typer.Option(help="File to write; default: standard output. For a corpus a folder.")
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(min=1, help="Windows scored together; default: 8, or no limit beside --seconds-per-batch."),
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help="Where the model runs, such as cuda; default: cpu, for a corpus an accelerator if any."),
+    ] = None,
+    dataset: DatasetOption = None,
+    split: SplitOption = None,
+    subset: SubsetOption = None,
+    seconds_per_batch: SecondsOption = None,
+    shard_rows: ShardOption = None,
+    audio_column: AudioOption = None,
+    target_column: TargetOption = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
 ) -> None:
-    """Say which sounds audio files of any length hold, and when."""
-    from .tagging import WindowPlan, is_framewise, label_names, load_tagger
-    from .tagging import tag as tag_audio
-
+    """Say which sounds audio files of any length hold, and when; or which a corpus holds, clip by clip."""
+    corpus_options = {
+        "--split": split,
+        "--subset": subset,
+        "--seconds-per-batch": seconds_per_batch,
+        "--shard-rows": shard_rows,
+        "--audio-column": audio_column,
+        "--target-column": target_column,
+    }
+    files = files or []
+    check_inputs(files, dataset, out, corpus_options)
     shaping = {"median": median, "min_duration": min_duration, "min_gap": min_gap}
+    quiet_libraries()
+    if dataset is not None and out is not None:
+        forms = {"--json": as_json, "--csv": as_csv, "--audacity": audacity, "--events": events}
+        by_name = {f"--{name.replace('_', '-')}": value for name, value in shaping.items()}
+        refuse_with_dataset({**forms, "--threshold": threshold, **by_name})
+        from .annotators import Tagger
+
+        tagger = Tagger(model, top_k, window, hop, batch_size, seconds_per_batch, device, audio_column or "audio")
+        annotate(tagger, dataset, out, split, subset, shard_rows, target_column, quiet)
+        return
     check_seconds(**shaping)
     _check_options(events, top_k, shaping)
     form = _form(events, len(files), as_json, as_csv, audacity)
     if out is not None:
         _check_out(out, files)
-    quiet_libraries()
-    loaded, extractor = load_tagger(model, device)
-    WindowPlan.of(loaded.config, extractor, is_framewise(loaded), window, hop)  # a wrong one is wrong for every file
-    labels = label_names(loaded)
+    hear, labels = _hearing(model, device or "cpu", window, hop, batch_size or BATCH_SIZE)
     thresholds = _thresholds(threshold or [], labels, THRESHOLD if events else 0.0)
     label_thresholds(thresholds, labels)
+
+    def written(file: Path, result: "Tagging", with_header: bool) -> str:
+        name = f"{file}: " if len(files) > 1 else ""
+        if events:
+            return _events_text(str(file), result.events(thresholds, **shaping), form, name, with_header)
+        tags = [(label, score) for label, score in result.top(top_k or TOP_K) if score >= thresholds[label]]
+        return _tags_text(str(file), result.seconds, tags, form, name, with_header)
+
+    _tag_files(files, hear, written, out, quiet)
+
+
+def _hearing(
+    model: str, device: str, window: float | None, hop: float | None, batch_size: int
+) -> "tuple[Callable[[Path, Progress], Tagging], tuple[str, ...]]":
+    """What tags a file, and the labels that it knows."""
+    from .tagging import WindowPlan, is_framewise, label_names, load_tagger
+    from .tagging import tag as tag_audio
+
+    loaded, extractor = load_tagger(model, device)
+    WindowPlan.of(loaded.config, extractor, is_framewise(loaded), window, hop)  # a wrong one is wrong for every file
+
+    def hear(file: Path, progress: Progress) -> "Tagging":
+        return tag_audio(file, loaded, extractor, window, hop, batch_size, progress)[0]
+
+    return hear, label_names(loaded)
+
+
+def _tag_files(
+    files: list[Path],
+    hear: "Callable[[Path, Progress], Tagging]",
+    written: "Callable[[Path, Tagging, bool], str]",
+    out: Path | None,
+    quiet: bool,
+) -> None:
+    """Print each file's text as it comes, or write all of them into `out`."""
     texts: list[str] = []
     failed = False
     for file in files:
         try:
             with _bar(file.name, quiet) as progress:
-                result = tag_audio(file, loaded, extractor, window, hop, batch_size, progress)[0]
+                result = hear(file, progress)
         except (OSError, ValueError) as error:  # one bad file costs the others nothing
             failed = True
             say_error(error)
             continue
-        name = f"{file}: " if len(files) > 1 else ""
-        if events:
-            found = result.events(thresholds, **shaping)
-            text = _events_text(str(file), found, form, name, with_header=not texts)
-        else:
-            tags = [(label, score) for label, score in result.top(top_k or TOP_K) if score >= thresholds[label]]
-            text = _tags_text(str(file), result.seconds, tags, form, name, with_header=not texts)
-        texts.append(text)
+        texts.append(written(file, result, not texts))
         if out is None:
-            print(text, end="", flush=True)
+            print(texts[-1], end="", flush=True)
     if out is not None and texts:
         write_whole(out, "".join(texts))
     if failed:

@@ -17,22 +17,21 @@ import torch
 from transformers import AutoFeatureExtractor
 
 from .loading import check_features_fit, load_config, no_conversion, said_of
-from .modeling.spectrogram_transformer import (
-    SpectrogramTransformerForAudioClassification,
-    SpectrogramTransformerForAudioFrameClassification,
-)
 from .processing import LogMelFeatureExtractor
 from .processing.events import THRESHOLD, Event, find_events
 from .processing.streaming import log_mel_stream, open_stream
 from .processing.windows import OverlapAverage, Window, windows
-
-Tagger = SpectrogramTransformerForAudioClassification | SpectrogramTransformerForAudioFrameClassification
-HEADS = {
-    "SpectrogramTransformerForAudioClassification": SpectrogramTransformerForAudioClassification,
-    "SpectrogramTransformerForAudioFrameClassification": SpectrogramTransformerForAudioFrameClassification,
-}
-WINDOW = 10.0  # seconds: a clip of AudioSet
-STEPS_AT_ONCE = 4096  # of a grid taken together: a grid of hours is not held twice
+from .tag_windows import (
+    HEADS,
+    SoundModel,
+    WindowPlan,
+    check_scores,
+    clip_scores,
+    grid_times,
+    is_framewise,
+    label_names,
+    score_windows,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +87,7 @@ class Tagging:
         return find_events(self.scores, self.edges, self.labels, threshold, median, min_duration, min_gap)
 
 
-def load_tagger(folder: str | Path, device: str | torch.device = "cpu") -> tuple[Tagger, LogMelFeatureExtractor]:
+def load_tagger(folder: str | Path, device: str | torch.device = "cpu") -> tuple[SoundModel, LogMelFeatureExtractor]:
     """Load a model that tags sounds, and its feature extractor, from a folder or a Hub id.
 
     Args:
@@ -119,7 +118,7 @@ def load_tagger(folder: str | Path, device: str | torch.device = "cpu") -> tuple
 
 def tag(
     audio: Any,
-    model: str | Path | Tagger,
+    model: str | Path | SoundModel,
     feature_extractor: LogMelFeatureExtractor | None = None,
     window: float | None = None,
     hop: float | None = None,
@@ -161,178 +160,82 @@ def tag(
         raise TypeError(f"model: {type(model).__name__}; allowed are a folder, {', '.join(HEADS)}")
     if feature_extractor is None:
         raise ValueError("feature_extractor=None: a loaded model needs its feature extractor")
-    if model.config.problem_type == "regression":
-        raise ValueError("problem_type='regression' gives numbers, not scores; allowed are the classifications")
+    check_scores(model)
     plan = WindowPlan.of(model.config, feature_extractor, is_framewise(model), window, hop)
     sources = list(audio) if isinstance(audio, list | tuple) else [audio]
     names = [str(one) if isinstance(one, str | Path) else f"audio {index}" for index, one in enumerate(sources)]
-    return [
-        _tag_one(source, name, model, feature_extractor, plan, batch_size, progress)
+    recordings = (
+        RecordingTags(source, name, model, feature_extractor, plan)
         for source, name in zip(sources, names, strict=True)
-    ]
+    )
+    return [_tag_one(recording, model, feature_extractor, plan, batch_size, progress) for recording in recordings]
 
 
-def label_names(model: Tagger) -> tuple[str, ...]:
-    """The labels, in the order of the scores."""
-    names = cast(dict[int, str], model.config.id2label)
-    return tuple(names[index] for index in sorted(names))
+class RecordingTags:
+    """One recording whose windows are scored, alone or among those of others: windows go out, scores come in.
 
-
-def is_framewise(model: Tagger) -> bool:
-    """Whether the model scores moments, not whole clips."""
-    return isinstance(model, SpectrogramTransformerForAudioFrameClassification)
-
-
-@dataclass(frozen=True)
-class WindowPlan:
-    """How a recording is cut, in frames of its features.
-
-    Attributes:
-        size: Frames of a window.
-        hop: Frames from the start of one window to the next.
-        step: Frames of a step of the grid that scores are averaged on; divides `hop`.
+    Args:
+        source: As `load_audio` takes it.
+        name: Of the recording.
+        model, extractor, plan: Whose windows they are, and how they are cut.
     """
 
-    size: int
-    hop: int
-    step: int
+    def __init__(
+        self, source: Any, name: str, model: SoundModel, extractor: LogMelFeatureExtractor, plan: WindowPlan
+    ) -> None:
+        self.promised: float | None = None  # seconds, as the header tells them
+        self._source, self._name, self._model, self._extractor, self._plan = source, name, model, extractor, plan
+        self._grid = OverlapAverage(len(label_names(model)))
+        self._samples = 0
 
-    @classmethod
-    def of(
-        cls,
-        config: Any,
-        extractor: LogMelFeatureExtractor,
-        framewise: bool,
-        window: float | None = None,
-        hop: float | None = None,
-    ) -> "WindowPlan":
-        """The plan that follows from seconds; arguments as in `tag`.
+    def windows(self) -> Iterator[Window]:
+        """Its windows, one after the other, cut as they are asked for.
 
         Raises:
-            ValueError: A window or hop that cannot be, or features that do not fit the model.
+            OSError, ValueError, TypeError: As `load_audio`; for faults inside the samples once they are reached.
         """
-        check_features_fit(config, extractor, "feature_extractor")
-        shift = extractor.seconds_per_frame
-        longest = extractor.max_length if extractor.truncation else None
-        if window is None:
-            window = min(WINDOW, min(config.position_frames, longest or config.position_frames) * shift)
-        hop = window / 2 if hop is None else hop
-        if not 0 < window < float("inf"):
-            raise ValueError(f"window: {window!r} seconds; allowed is above 0")
-        if not 0 < hop <= window:
-            raise ValueError(f"hop: {hop!r} seconds; allowed is above 0 to the window's {window:g}")
-        size = extractor.frame_count(round(window * extractor.sampling_rate))
-        least, stride = config.patch_size[1], config.patch_stride[1]
-        if size < least:
-            raise ValueError(f"window: {window:g} seconds give {size} frames; allowed is a patch of {least}, or more")
-        if longest is not None and size > longest:
-            raise ValueError(f"window: {window:g} seconds give {size} frames; the feature extractor keeps {longest}")
-        if not framewise:
-            frames = max(1, round(hop / shift))
-            return cls(size, frames, frames)
-        patches = min(max(1, round(hop / shift / stride)), config.time_patches(size))
-        return cls(size, patches * stride, stride)
+        with open_stream(self._source, self._extractor.sampling_rate) as stream:
+            self.promised = stream.seconds
+            rows = log_mel_stream(self._counted(stream.blocks), self._extractor.options, self._model.device)
+            yield from windows(rows, self._plan.size, self._plan.hop, least=self._model.config.patch_size[1])
+
+    def _counted(self, blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+        for block in blocks:
+            self._samples += len(block)
+            yield block
+
+    def add(self, window: Window, scores: np.ndarray, weights: np.ndarray) -> None:
+        """Take in what `score_windows` gave for a window; windows in the order in which they went out."""
+        self._grid.add(window.start // self._plan.step, scores, weights)
+
+    def result(self) -> Tagging:
+        """The scores of the recording, once all windows are in."""
+        model, averaged = self._model, self._grid.result()
+        seconds = self._samples / self._extractor.sampling_rate
+        edges, times = grid_times(len(averaged), self._plan, model, self._extractor.seconds_per_frame, seconds)
+        pooling = model.config.frame_pooling if is_framewise(model) else None
+        pooled = clip_scores(averaged, edges, pooling)
+        return Tagging(self._name, seconds, label_names(model), averaged, times, edges, pooled)
 
 
-@torch.inference_mode()
 def _tag_one(
-    source: Any,
-    name: str,
-    model: Tagger,
+    recording: RecordingTags,
+    model: SoundModel,
     extractor: LogMelFeatureExtractor,
     plan: WindowPlan,
     batch_size: int,
     progress: Callable[[float, float | None], None] | None,
 ) -> Tagging:
-    labels = label_names(model)
-    grid = OverlapAverage(len(labels))
-    samples = 0
-
-    def counted(blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-        nonlocal samples
-        for block in blocks:
-            samples += len(block)
-            yield block
-
-    with open_stream(source, extractor.sampling_rate) as stream:
-        rows = log_mel_stream(counted(stream.blocks), extractor.options, model.device)
-        for batch in _batches(windows(rows, plan.size, plan.hop, least=model.config.patch_size[1]), batch_size):
-            for window, (scores, weights) in zip(batch, _scores(batch, model, extractor, plan), strict=True):
-                grid.add(window.start // plan.step, scores, weights)
-            if progress is not None:
-                heard_to = batch[-1].start + len(batch[-1].features)
-                progress(heard_to * extractor.seconds_per_frame, stream.seconds)
-    averaged, seconds = grid.result(), samples / extractor.sampling_rate
-    edges, times = _grid_times(len(averaged), plan, model, extractor.seconds_per_frame, seconds)
-    pooling = model.config.frame_pooling if is_framewise(model) else None
-    return Tagging(name, seconds, labels, averaged, times, edges, _clip_scores(averaged, edges, pooling))
+    for batch in _batches(recording.windows(), batch_size):
+        for window, (scores, weights) in zip(batch, score_windows(batch, model, extractor, plan), strict=True):
+            recording.add(window, scores, weights)
+        if progress is not None:
+            heard_to = batch[-1].start + len(batch[-1].features)
+            progress(heard_to * extractor.seconds_per_frame, recording.promised)
+    return recording.result()
 
 
 def _batches(items: Iterable[Window], size: int) -> Iterator[list[Window]]:
     rest = iter(items)
     while batch := list(islice(rest, size)):
         yield batch
-
-
-def _scores(
-    batch: list[Window], model: Tagger, extractor: LogMelFeatureExtractor, plan: WindowPlan
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """For each window its scores by step, `(steps, labels)`, and the weight of each step: how much of it was heard."""
-    lengths = [len(window.features) for window in batch]
-    # Padded as the extractor pads whole clips; without a mask only where it pads every clip to one length, as AST's.
-    fixed = extractor.padding == "max_length"
-    inputs = extractor.finish(
-        [window.features for window in batch],
-        padding="max_length" if fixed else True,
-        return_attention_mask=extractor.return_attention_mask or not fixed,
-        return_tensors="pt",
-    )
-    logits, config = model(**inputs).logits.float(), model.config
-    several = is_framewise(model) or config.num_labels == 1 or config.problem_type == "multi_label_classification"
-    scores = (logits.sigmoid() if several else logits.softmax(-1)).cpu().numpy()
-    for row, frames in zip(scores, lengths, strict=True):
-        if is_framewise(model):  # (time patches, labels)
-            patches = config.time_patches(frames)
-            yield row[:patches], np.ones(patches)
-        else:  # (labels,), for all of the window
-            ends = np.minimum(np.arange(plan.step, frames + plan.step, plan.step), frames)
-            yield np.broadcast_to(row, (len(ends), len(row))), np.diff(ends, prepend=0).astype(np.float64)
-
-
-def _grid_times(
-    steps: int, plan: WindowPlan, model: Tagger, seconds_per_frame: float, seconds: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Edges `(steps + 1,)` and middles `(steps,)` of the grid's steps in seconds."""
-    starts = np.arange(steps + 1) * plan.step  # in frames
-    if is_framewise(model):
-        size, stride = model.config.patch_size[1], model.config.patch_stride[1]
-        edges = (starts + (size - stride) / 2) * seconds_per_frame  # midway between the middles of patches
-        times = (starts[:-1] + size / 2) * seconds_per_frame
-    else:
-        edges = starts * seconds_per_frame
-        times = (edges[:-1] + np.minimum(edges[1:], seconds)) / 2
-    edges[0], edges[-1] = 0, seconds
-    return edges, np.minimum(times, seconds)
-
-
-def _clip_scores(scores: np.ndarray, edges: np.ndarray, pooling: str | None) -> np.ndarray:
-    """Scores of the recording, float32 `(labels,)`, from the grid `(steps, labels)`: by the pooling of the frame head,
-    or for None the mean over time."""
-    if pooling == "max":
-        return scores.max(axis=0)
-    total, weight = np.zeros(scores.shape[1]), np.zeros(scores.shape[1])
-    for start in range(0, len(scores), STEPS_AT_ONCE):
-        part = scores[start : start + STEPS_AT_ONCE].astype(np.float64)
-        if pooling == "mean":  # of the logits
-            part = np.clip(part, 1e-30, 1 - 1e-7)
-            total += np.log(part / (1 - part)).sum(axis=0)
-            weight += len(part)
-        elif pooling == "linear_softmax":
-            total += (part**2).sum(axis=0)
-            weight += part.sum(axis=0)
-        else:
-            durations = np.diff(edges[start : start + len(part) + 1])
-            total += durations @ part
-            weight += durations.sum()
-    pooled = total / np.maximum(weight, np.finfo(np.float64).tiny)
-    return (1 / (1 + np.exp(-pooled)) if pooling == "mean" else pooled).astype(np.float32)
