@@ -1,6 +1,6 @@
 """Pictures from arrays. matplotlib is imported when a picture is drawn, never on `import aural`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -124,6 +124,36 @@ def plot_events(
     table.invert_yaxis()
     table.set_xlabel("time in seconds" + (" (outlined: what really sounded)" if events else ""))
     figure.colorbar(image, ax=table, label="score", fraction=0.03, pad=0.01)
+    return figure
+
+
+def plot_training(losses: Mapping[int, float], scores: Mapping[str, Mapping[int, float]], title: str = "") -> "Figure":
+    """The loss of training, and under it what evaluations gave, over the same updates.
+
+    Args:
+        losses: By update, mean over the updates since the one before.
+        scores: By name, such as "WER", and update.
+        title: Written above.
+
+    Returns:
+        A matplotlib figure that belongs to no window; save it with `save_figure`.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 5 if scores else 3), layout="constrained")
+    rows = figure.subplots(2 if scores else 1, 1, sharex=True, squeeze=False)[:, 0]
+    rows[0].plot(list(losses), list(losses.values()), color="tab:gray")
+    rows[0].set_ylabel("training loss")
+    rows[0].set_title(title)
+    for name, values in scores.items():
+        rows[1].plot(list(values), list(values.values()), marker="o", markersize=3, label=name)
+    if scores:
+        rows[1].set_ylabel("on the evaluation set")
+        rows[1].set_ylim(bottom=0)
+        rows[1].legend()
+    for axes in rows:
+        axes.grid(alpha=0.3)
+    rows[-1].set_xlabel("updates")
     return figure
 
 

@@ -41,6 +41,17 @@ def test_the_published_model_loads_with_the_lines_that_say_so(tmp_path, monkeypa
     assert run(code).strip() == "tango"
 
 
+def test_the_lines_for_a_whole_corpus_add_its_texts(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "data/prompts-en/dev"
+    folder.mkdir(parents=True)
+    for name in ("phonetic-t_p", "phonetic-s_p"):
+        soundfile.write(folder / f"{name}.flac", load_audio(clips_folder() / f"{name}.opus"), 16000)
+    (folder / "metadata.csv").write_text("file_name,text\nphonetic-t_p.flac,tango\nphonetic-s_p.flac,sierra\n")
+    code = BLOCKS[2].replace("demo/model", str(ROOT / "model_cards" / "las-demo"))
+    assert run(code + "\nprint(rows['predicted_text'][:])").strip() == "['tango', 'sierra']"
+
+
 def test_the_training_lines_run_on_an_audiofolder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for split in ("train", "dev"):
@@ -51,7 +62,7 @@ def test_the_training_lines_run_on_an_audiofolder(tmp_path, monkeypatch):
             soundfile.write(folder / f"{i}.flac", np.random.default_rng(i).normal(0, 0.1, 16000), 16000)
             rows.append(f"{i}.flac,{text}")
         (folder / "metadata.csv").write_text("\n".join(rows) + "\n")
-    code = BLOCKS[2].replace('"runs/prompts",', '"runs/prompts", max_steps=2, report_to="none", disable_tqdm=True,')
+    code = BLOCKS[3].replace('"runs/prompts",', '"runs/prompts", max_steps=2, report_to="none", disable_tqdm=True,')
     run(code)
     assert json.loads((tmp_path / "runs/prompts/checkpoint-2/trainer_state.json").read_text())["global_step"] == 2
 
@@ -100,7 +111,7 @@ def test_every_number_about_drums_is_in_the_report_over_all_folds():
 
 def test_the_kept_model_hears_the_loop_as_readme_says(monkeypatch):
     monkeypatch.chdir(ROOT)
-    printed = run(BLOCKS[3]).splitlines()
+    printed = run(BLOCKS[4]).splitlines()
     said = re.search(r"It prints.*?```text\n(.*?)```", README, flags=re.DOTALL).group(1).splitlines()
     assert printed == said
 
@@ -115,7 +126,7 @@ def test_the_sound_training_lines_run_on_a_folder(tmp_path, monkeypatch):
             soundfile.write(folder / f"{i}.flac", np.random.default_rng(i).normal(0, 0.1, 8000), 16000)
             rows.append(f"{i}.flac,{label}")
         (folder / "metadata.csv").write_text("\n".join(rows) + "\n")
-    code = BLOCKS[4].replace('"runs/sounds",', '"runs/sounds", max_steps=2, report_to="none", disable_tqdm=True,')
+    code = BLOCKS[5].replace('"runs/sounds",', '"runs/sounds", max_steps=2, report_to="none", disable_tqdm=True,')
     run(code.replace('from_preset("tiny",', 'from_preset("tiny", num_hidden_layers=1,'))
     assert json.loads((tmp_path / "runs/sounds/checkpoint-2/trainer_state.json").read_text())["global_step"] == 2
 

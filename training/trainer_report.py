@@ -26,6 +26,8 @@ from .reports import machine_facts
 
 HOW = 'as in trainer.push_to_hub(license="cc-by-4.0", language="en", dataset="my clips") or AuralTrainer(…, card={…})'
 MEASURED = "What the Trainer had as eval_dataset; nothing checks that training did not use it."
+TESTED = "Measured once, when training was over; it steered nothing."
+TEST_LIMIT = "Measured on test sets that its data came with: other sources, rooms and recorders may fare worse."
 LIMIT = "Measured on the evaluation set of its own training alone: other voices, rooms and words may fare worse."
 SOUND_LIMIT = (
     "Measured on the evaluation set of its own training alone: other sources, rooms and recorders may fare worse."
@@ -103,13 +105,16 @@ def base_of(model: Any, output_dir: str | Path) -> str | None:
     return folder.name
 
 
-def trainer_report(trainer: Any, facts: CardFacts, base_model: str | None) -> dict[str, Any]:
+def trainer_report(
+    trainer: Any, facts: CardFacts, base_model: str | None, tests: Mapping[str, Mapping[str, Any]] | None = None
+) -> dict[str, Any]:
     """Measure the model of a `Trainer` on its evaluation data, and tell how it was trained.
 
     Args:
         trainer: An `AuralTrainer`; its `eval_dataset` is a data set or a dict of them.
         facts: What is known besides.
         base_model: `base_of` the model, used where `facts` do not say.
+        tests: By name, what `measure` gave of test sets; None measures the evaluation data.
 
     Returns:
         The report, ready for `write_report`.
@@ -118,13 +123,13 @@ def trainer_report(trainer: Any, facts: CardFacts, base_model: str | None) -> di
         ValueError: The evaluation data have no labels, or none that a score can be counted from.
     """
     started = time.perf_counter()
-    results = _results(trainer, facts)
+    results = _results(trainer, facts) if tests is None else _tested(tests)
     measuring, training = time.perf_counter() - started, _training_seconds(trainer)
     told_base = facts.finetuned_from
     base = base_model if told_base is None else told_base or None
     title = facts.model_name or Path(trainer.hub_model_id or trainer.args.hub_model_id or _output(trainer)).name
     start = "Trained" if base is None else f"{base}, fine-tuned"
-    chosen = [CHOSEN] if trainer.args.load_best_model_at_end else []
+    chosen = [CHOSEN] if tests is None and trainer.args.load_best_model_at_end else []
     text = writes_text(trainer.model)
     return {
         "title": title,
@@ -139,7 +144,7 @@ def trainer_report(trainer: Any, facts: CardFacts, base_model: str | None) -> di
         **({"example": results[0]["transcripts"][0]} if text else {}),
         "limits": [
             *([facts.limits] if isinstance(facts.limits, str) else facts.limits),
-            LIMIT if text else SOUND_LIMIT,
+            TEST_LIMIT if tests is not None else LIMIT if text else SOUND_LIMIT,
             *chosen,
         ],
         "seconds": {"training": training, "total": None if training is None else training + measuring},
@@ -162,6 +167,10 @@ def _results(trainer: Any, facts: CardFacts) -> list[dict[str, Any]]:
         {"dataset": name, "split": "evaluation", "about": MEASURED, **measure(trainer, dataset)}
         for name, dataset in named.items()
     ]
+
+
+def _tested(tests: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [{"dataset": name, "split": "test", "about": TESTED, **result} for name, result in tests.items()]
 
 
 def _training_seconds(trainer: Any) -> float | None:

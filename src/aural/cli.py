@@ -2,8 +2,12 @@
 
     aural demo
     aural demo drums --corpus data/drums
+    aural train prompts-en --out runs/prompts-en
+    aural evaluate runs/prompts-en
+    aural recipes list
     aural convert audioset_10_10_0.4593.pth models/ast --license bsd-3-clause
     aural transcribe seven.wav --model demo/model
+    aural transcribe --dataset data/speech --model demo/model --out out/speech
     aural tag yard.wav --model models/sounds --events
     aural card demo/model --id user/las-digits
     aural publish demo/model user/las-digits
@@ -12,12 +16,11 @@
 Trouble is one line on standard error and exit code 2, never a traceback; AURAL_TRACEBACK=1 shows it for a bug report.
 """
 
-import json
 import os
 import sys
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -25,6 +28,8 @@ from rich.console import Console
 from .cli_convert import CONVERT_EXAMPLE, convert
 from .cli_corpora import corpora_app
 from .cli_sounds import TAG_EXAMPLE, tag
+from .cli_speech import TRANSCRIBE_EXAMPLE, transcribe
+from .cli_training import EVALUATE_EXAMPLE, MERGE_EXAMPLE, TRAIN_EXAMPLE, evaluate, merge, recipes_app, train
 from .console import quiet_libraries, say_error
 from .version import __version__
 
@@ -35,6 +40,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
+app.add_typer(recipes_app, name="recipes")
 app.add_typer(corpora_app, name="corpora")
 
 
@@ -102,44 +108,10 @@ def demo(
     print(run_drums(corpus, out or Path("demo-drums"), DRUM_PLANS[size], seed, processes, Console()))
 
 
-@app.command(epilog="Example: `aural transcribe seven.wav nine.wav --model demo/model --json`")
-def transcribe(
-    files: Annotated[list[Path], typer.Argument(help="Audio files: wav, flac, ogg, opus, mp3.", show_default=False)],
-    model: Annotated[str, typer.Option(help="Model folder or Hub id.", show_default=False)],
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per file and line.")] = False,
-    beams: Annotated[
-        int | None, typer.Option(min=1, max=64, help="Width of the beam search; default: the model's.")
-    ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Files decoded together.")] = 8,
-) -> None:
-    """Write down what is said in audio files."""
-    from .processing import load_audio
-    from .transcription import load_recognizer
-    from .transcription import transcribe as transcribe_audio
-
-    quiet_libraries()
-    loaded, processor = load_recognizer(model)
-    options: dict[str, Any] = {} if beams is None else {"num_beams": beams}
-    rate, failed = processor.feature_extractor.sampling_rate, False
-    for start in range(0, len(files), batch_size):  # printed as it comes: a long list shows its progress
-        readable = {}
-        for file in files[start : start + batch_size]:
-            try:
-                readable[file] = load_audio(file, rate)
-            except (OSError, ValueError) as error:  # one bad file costs the others nothing
-                failed = True
-                say_error(error)
-        results = transcribe_audio(list(readable.values()), loaded, processor, batch_size, **options)
-        for file, result in zip(readable, results, strict=True):
-            if as_json:
-                line = {"file": str(file), "text": result.text, "seconds": round(result.seconds, 3)}
-                print(json.dumps(line, ensure_ascii=False), flush=True)
-            else:
-                print(f"{file}: {result.text}" if len(files) > 1 else result.text, flush=True)
-    if failed:
-        raise typer.Exit(2)
-
-
+app.command(epilog=TRAIN_EXAMPLE)(train)
+app.command(epilog=EVALUATE_EXAMPLE)(evaluate)
+app.command(epilog=MERGE_EXAMPLE)(merge)
+app.command(epilog=TRANSCRIBE_EXAMPLE)(transcribe)
 app.command(epilog=TAG_EXAMPLE)(tag)
 app.command(epilog=CONVERT_EXAMPLE)(convert)
 

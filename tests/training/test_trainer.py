@@ -11,6 +11,7 @@ from transformers import AutoTokenizer, Seq2SeqTrainer, Seq2SeqTrainingArguments
 from aural import AuralProcessor, LasConfig, LasForConditionalGeneration, LogMelFeatureExtractor, train_tokenizer
 from aural.training.collator import SpeechCollator
 from aural.training.data import SpeechDataset
+from aural.training.frame_batches import FrameBatchSampler
 from aural.training.metrics import compute_metrics
 from aural.training.sampler import LengthGroupedBatchSampler
 from aural.training.trainer import AuralTrainer, EpochCallback
@@ -149,6 +150,39 @@ def test_data_seed_alone_orders_the_batches(processor, rows, tmp_path):
     trainers = [make_trainer(AuralTrainer, processor, rows, tmp_path, seed=seed, **arguments) for seed in (1, 2)]
     orders = [list(trainer.get_train_dataloader().batch_sampler) for trainer in trainers]
     assert orders[0] == orders[1] == list(LengthGroupedBatchSampler(SpeechDataset(rows, processor).durations, 3, 5))
+
+
+def test_batches_by_total_frames_when_asked_for(processor, rows, tmp_path):
+    trainer = make_trainer(AuralTrainer, processor, rows, tmp_path, seed=5, max_steps=-1, num_train_epochs=2)
+    trainer.frames_per_batch = 120
+    found = list(trainer.get_train_dataloader())
+    frames = [len(trainer.train_dataset[index]["input_features"]) for index in range(len(rows))]
+    assert [list(batch) for batch in FrameBatchSampler(frames, 120, seed=5)] == list(
+        trainer.get_train_dataloader().batch_sampler
+    )
+    assert sum(len(batch["labels"]) for batch in found) == len(rows)
+    assert all(batch["input_features"].shape[:2].numel() <= 120 for batch in found)
+    trainer.train()
+    assert trainer.state.global_step == 2 * len(found) and trainer.state.epoch == 2
+
+
+def test_batches_by_total_frames_are_drawn_by_weight(processor, rows, tmp_path):
+    trainer = make_trainer(AuralTrainer, processor, rows, tmp_path)
+    trainer.frames_per_batch = 120
+    trainer.train_dataset.sample_weights = [1.0] + [0.0] * (len(rows) - 1)
+    assert {index for batch in trainer.get_train_dataloader().batch_sampler for index in batch} == {0}
+
+
+def test_frames_that_cannot_be_are_refused(processor, rows, tmp_path):
+    with pytest.raises(ValueError, match="frames_per_batch is 0"):
+        AuralTrainer(frames_per_batch=0)
+    args = Seq2SeqTrainingArguments(output_dir=str(tmp_path), accelerator_config={"split_batches": True}, use_cpu=True)
+    with pytest.raises(ValueError, match="split_batches=True; with frames_per_batch it must be False"):
+        AuralTrainer(args=args, frames_per_batch=120)
+    trainer = make_trainer(AuralTrainer, processor, rows, tmp_path)
+    trainer.frames_per_batch = 20
+    with pytest.raises(ValueError, match=r"item \d+ has \d+ frames; frames_per_batch is 20"):
+        trainer.get_train_dataloader()
 
 
 def test_a_dataset_without_lengths_trains_as_in_the_stock_trainer(processor, rows, tmp_path):

@@ -1,0 +1,163 @@
+"""`aural train --dry-run`: what a recipe would do, counted and measured on its own data before anything is written."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.filesize import decimal
+from rich.table import Table
+from transformers import set_seed
+
+from .run_tasks import Task, seed_of
+from .runs import Sets, make_task, make_trainer, open_sets, without_misfits
+from .training.recipe import Recipe
+from .training.sources import Rows
+from .training.trainer import AuralTrainer
+
+TRIED = 3  # batches whose update is timed; the first warms up
+BYTES = 4  # of a weight, and of each of the optimizer's two moments
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What a run would be.
+
+    Attributes:
+        sets: By role, facts of each set as the table shows them.
+        vocabulary: Symbols or labels that the model tells.
+        parameters, trainable: Weights, and those that learn.
+        updates: Of the whole run.
+        clips_per_update: Mean, over all processes.
+        padding_share: Of the batches' frames, measured on those that were tried.
+        seconds: Estimate of the training's wall time, without evaluations.
+        disk: Bytes of the checkpoints that are kept at once, and of the model.
+    """
+
+    sets: dict[str, dict[str, Any]]
+    vocabulary: list[str]
+    parameters: int
+    trainable: int
+    updates: int
+    clips_per_update: float
+    padding_share: float
+    seconds: float
+    disk: int
+
+
+def dry_run(recipe: Recipe, console: Console | None = None) -> DryRun:
+    """Open the data, build the model, and time a few updates on real batches; nothing is kept.
+
+    Args:
+        recipe: What would run.
+        console: Where progress is shown.
+
+    Raises:
+        OSError, ValueError: As `runs.train`.
+    """
+    console = console or Console(stderr=True)
+    sets = open_sets(recipe)
+    set_seed(seed_of(recipe))
+    task = make_task(recipe, sets.train, console)
+    sets = without_misfits(sets, task)
+    with TemporaryDirectory() as scratch:
+        trainer = make_trainer(recipe, task, sets, Path(scratch), {}, console)
+        return _measured(recipe, task, sets, trainer)
+
+
+def _measured(recipe: Recipe, task: Task, sets: Sets, trainer: AuralTrainer) -> DryRun:
+    model: Any = trainer.model
+    loader = trainer.get_train_dataloader()
+    updates = _updates(trainer, loader)
+    seconds, clips, padding = [], [], []
+    begun = time.perf_counter()
+    for batch in islice(loader, TRIED):
+        mask = batch["attention_mask"]
+        clips.append(len(mask))
+        padding.append(1 - float(mask.sum()) / mask.numel())
+        model.train()
+        loss = model(**batch).loss
+        loss.backward()
+        model.zero_grad()
+        seconds.append(time.perf_counter() - begun)
+        begun = time.perf_counter()
+    accumulated = trainer.args.gradient_accumulation_steps
+    weights = [parameter.numel() for parameter in model.parameters() if parameter.requires_grad]
+    parameters, trainable = model.num_parameters(), sum(weights)
+    checkpoint = BYTES * (parameters + 2 * trainable)
+    kept = (trainer.args.save_total_limit or 3) + 1  # a new one is whole before an old one goes
+    return DryRun(
+        sets={role: _facts(rows) for role, rows in _roles(sets).items()},
+        vocabulary=_vocabulary(task),
+        parameters=parameters,
+        trainable=trainable,
+        updates=updates,
+        clips_per_update=float(np.mean(clips)) * accumulated * trainer.args.world_size,
+        padding_share=float(np.mean(padding)),
+        seconds=float(np.median(seconds[1:] or seconds)) * accumulated * updates,
+        disk=kept * checkpoint + BYTES * parameters,
+    )
+
+
+def _updates(trainer: AuralTrainer, loader: Any) -> int:
+    """Of the whole run: the Trainer's own count."""
+    if trainer.args.max_steps > 0:
+        return trainer.args.max_steps
+    return int(trainer.set_initial_training_values(trainer.args, loader)[-1])
+
+
+def _vocabulary(task: Task) -> list[str]:
+    if task.target == "label":
+        return list(task.model.config.label2id)
+    tokenizer = task.processing.tokenizer
+    return [str(token) for token in tokenizer.convert_ids_to_tokens(range(len(tokenizer)))]
+
+
+def _roles(sets: Sets) -> Mapping[str, Rows]:
+    evaluation = {} if sets.eval is None else {"eval": sets.eval}
+    return {"train": sets.train, **evaluation, **{f"test: {name}": rows for name, rows in sets.test.items()}}
+
+
+def _facts(rows: Rows) -> dict[str, Any]:
+    """Clips, hours, and shortest, median and longest seconds; None where a stream does not tell."""
+    dropped = dict(rows.dropped)
+    if rows.seconds is None:
+        return {"clips": None, "hours": None, "seconds": None, "dropped": dropped}
+    lengths = np.asarray(rows.dataset["duration"], dtype=float)
+    return {
+        "clips": len(lengths),
+        "hours": rows.seconds / 3600,
+        "seconds": tuple(float(value) for value in np.percentile(lengths, (0, 50, 100))),
+        "dropped": dropped,
+    }
+
+
+def render(plan: DryRun) -> list[Table | str]:
+    """A dry run as a table and lines, for a console."""
+    table = Table("set", "clips", "hours", "shortest, median, longest", "dropped")
+    for role, facts in plan.sets.items():
+        dropped = ", ".join(f"{number} {reason}" for reason, number in facts["dropped"].items()) or "none"
+        if facts["clips"] is None:
+            table.add_row(role, "a stream", "", "", dropped)
+            continue
+        spread = ", ".join(f"{value:.1f} s" for value in facts["seconds"])
+        table.add_row(role, f"{facts['clips']:,}", f"{facts['hours']:.2f}", spread, dropped)
+    shown = " ".join(plan.vocabulary[:60]) + (" …" if len(plan.vocabulary) > 60 else "")
+    return [
+        table,
+        f"{len(plan.vocabulary)} outputs: {shown}",
+        f"{plan.parameters:,} parameters, {plan.trainable:,} of them learn",
+        f"{plan.updates:,} updates of {plan.clips_per_update:.1f} clips; {plan.padding_share:.1%} of it padding",
+        f"about {_clock(plan.seconds)} of training here, without evaluations, and {decimal(plan.disk)} of disk",
+    ]
+
+
+def _clock(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

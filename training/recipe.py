@@ -1,0 +1,380 @@
+"""A recipe: everything that a training run follows from, as short YAML that anyone can read, change and cite.
+
+    recipe = load_recipe("prompts-en", ["training.max_steps=200", "data.train.split=train"])
+    recipe.training["max_steps"]  # 200
+    print(dump_recipe(recipe))  # the whole of it, nothing left to defaults of a recipe it extends
+
+A file has the sections `model: data: augmentation: tokenizer: training:`, each one of the dataclasses here;
+`training:` holds the names of transformers' `Seq2SeqTrainingArguments` and those of `TrainingSection`. With
+`extends: NAME` it says only what differs from another recipe. What is wrong is said with its name and the nearest key.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal, get_type_hints
+
+import yaml  # type: ignore[import-untyped]
+from transformers import Seq2SeqTrainingArguments
+
+from .mixup import Mixup
+from .sources import Source
+from .typed import check_keys, convert, fill, nearest
+
+SUFFIX = ".yaml"
+RECIPES, LAUNCHERS = files(__package__) / "recipes", files(__package__) / "accelerate"
+LAUNCHES = ("laptop", "one-gpu", "one-node", "one-node-fsdp", "two-nodes")  # files for `accelerate launch`
+EXTENDS = "extends"
+RUNS_HERE, NOT_RUN_HERE = "runs here", "not run here"
+SETS = ("train", "eval")  # keys of `data:` that hold a source or a list of them; `test` holds named ones
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the literature reaches, written down before any run.
+
+    Args:
+        metric: Its name, such as "WER on test-clean".
+        low, high: The range, in the metric's own unit.
+        source: Where it stands.
+    """
+
+    metric: str
+    low: float
+    high: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Lora:
+    """Low-rank adapters (Hu et al. 2021, arXiv:2106.09685) through PEFT.
+
+    Args:
+        r: Rank.
+        alpha: The update is scaled by alpha / r.
+        dropout: On the adapters' input.
+        targets: Names of the linear layers that get one; None: those that suit the architecture.
+    """
+
+    r: int = 8
+    alpha: int = 16
+    dropout: float = 0.0
+    targets: list[str] | None = None
+
+
+@dataclass(frozen=True)
+class ModelSection:
+    """`model:` what is trained.
+
+    Args:
+        architecture: Class of the model.
+        preset: Name of a config's preset, for a new model of a class that has some.
+        config: Fields of a new model's config.
+        base: Folder or Hub id to start from; `preset`, `config`, `data.features` and `tokenizer` are then the base's.
+        revision: Of a base on the Hub.
+        base_config: Fields of the base's config to change: dropout, SpecAugment, weights of losses.
+        freeze: Parts that do not learn, such as "listener" or "layers.0-5".
+        lora: Train adapters in place of the weights (PEFT).
+    """
+
+    architecture: Literal["LasForConditionalGeneration", "SpectrogramTransformerForAudioClassification"] = (
+        "LasForConditionalGeneration"
+    )
+    preset: str | None = None
+    config: dict[str, Any] = field(default_factory=dict)
+    base: str | None = None
+    revision: str | None = None
+    base_config: dict[str, Any] = field(default_factory=dict)
+    freeze: list[str] = field(default_factory=list)
+    lora: Lora | None = None
+
+
+@dataclass(frozen=True)
+class DataSection:
+    """`data:` what is heard.
+
+    Args:
+        train, eval: One source or several; the evaluation set steers a run (best model, early stopping).
+        test: Sets that are measured once, at the end, by their names.
+        features: Options of the feature extractor, of a new model. `normalize: global` without mean and std
+            estimates both on training clips.
+        normalization: Of texts, by name; kept beside the model.
+        labels: Names of the sounds, in order; None: those of the training data.
+        multi_label: Whether a clip can have several; None: whether the rows' labels are lists.
+        min_seconds, max_seconds: Drop shorter and longer clips.
+        crop_seconds: Of sounds: cut longer clips, at a random place in training.
+        frames_per_batch: Padded frames of a batch per process; None: `per_device_train_batch_size` clips.
+        balanced: Of sounds: draw every class equally often.
+        streaming: Read as the run goes on, in place of listing first; needs `training.max_steps`.
+        cache: Folder that keeps features from the first time on; None computes them each time.
+        max_corrupt: Share of unreadable clips past which a run stops.
+        card: What a model card says of the data and nobody can measure, by the names of `CardFacts`.
+    """
+
+    train: list[Source] = field(default_factory=list)
+    eval: list[Source] = field(default_factory=list)
+    test: dict[str, list[Source]] = field(default_factory=dict)
+    features: dict[str, Any] = field(default_factory=dict)
+    normalization: str = "none"
+    labels: list[str] | None = None
+    multi_label: bool | None = None
+    min_seconds: float | None = None
+    max_seconds: float | None = None
+    crop_seconds: float | None = None
+    frames_per_batch: int | None = None
+    balanced: bool = False
+    streaming: bool = False
+    cache: str | None = None
+    max_corrupt: float = 0.01
+    card: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class AugmentationSection:
+    """`augmentation:` changes of training clips; SpecAugment and dropout are fields of the model's config.
+
+    Args:
+        speed: Factors of the tempo, one drawn per clip; pitch follows (Ko et al. 2015).
+        gain_db: Standard deviation of the level, in dB.
+        noise_db: Lowest and highest signal-to-noise ratio of white noise, in dB.
+        equalizer_db: Standard deviation of a smooth curve over frequency, in dB.
+        mixup: Mix clips and labels, of sounds.
+    """
+
+    speed: list[float] = field(default_factory=list)
+    gain_db: float = 0.0
+    noise_db: list[float] = field(default_factory=list)
+    equalizer_db: float = 0.0
+    mixup: Mixup | None = None
+
+
+@dataclass(frozen=True)
+class TokenizerSection:
+    """`tokenizer:` how text becomes ids, of a new model that writes.
+
+    Args:
+        unit: What an id stands for.
+        alphabet: The symbols; None: those of the training texts. A stream needs them.
+    """
+
+    unit: Literal["character"] = "character"
+    alphabet: str | None = None
+
+
+@dataclass
+class TrainingSection(Seq2SeqTrainingArguments):
+    """`training:` transformers' arguments, and three that are not among them.
+
+    Args:
+        early_stopping_patience: Stop after so many evaluations without a better metric; None: never.
+        layer_decay: Factor of the learning rate from each layer to the one below; None: one rate.
+        log_examples: Clips whose transcripts, and the first one's alignment, are kept at each evaluation.
+    """
+
+    early_stopping_patience: int | None = None
+    layer_decay: float | None = None
+    log_examples: int = 0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A recipe, checked.
+
+    Args:
+        about: One sentence.
+        status: Whether it runs on data that anyone can make at home, or waits for whoever reaches the data.
+        make: Command that makes the data, or where they come from.
+        expected: What the literature reaches.
+        model, data, augmentation, tokenizer: The sections.
+        training: Arguments of `TrainingSection`, by name; what is not said is transformers' default.
+    """
+
+    about: str = ""
+    status: Literal["runs here", "not run here"] = "runs here"
+    make: str = ""
+    expected: list[Expected] = field(default_factory=list)
+    model: ModelSection = field(default_factory=ModelSection)
+    data: DataSection = field(default_factory=DataSection)
+    augmentation: AugmentationSection = field(default_factory=AugmentationSection)
+    tokenizer: TokenizerSection = field(default_factory=TokenizerSection)
+    training: dict[str, Any] = field(default_factory=dict)
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that come with aural."""
+    return sorted(entry.name.removesuffix(SUFFIX) for entry in RECIPES.iterdir() if entry.name.endswith(SUFFIX))
+
+
+def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe.
+
+    Args:
+        source: A YAML file, or the name of a recipe that comes with aural.
+        overrides: "section.key=value" each, the value as YAML; they win over the file.
+
+    Raises:
+        OSError: There is no such recipe, or the file cannot be read.
+        ValueError: The YAML is ill-formed, or a key or value is not allowed.
+    """
+    values = _read(source, ())
+    for override in overrides:
+        _override(values, override)
+    return parse_recipe(values, str(source))
+
+
+def launch_file(name: str) -> str:
+    """The content of a settings file for `accelerate launch --config_file`.
+
+    Args:
+        name: One of `LAUNCHES`.
+
+    Raises:
+        ValueError: There is no such file.
+    """
+    if name not in LAUNCHES:
+        raise ValueError(f"{name!r} is no settings file;{nearest(name, LAUNCHES)} allowed: {', '.join(LAUNCHES)}")
+    return (LAUNCHERS / f"{name}{SUFFIX}").read_text("utf-8")
+
+
+def parse_recipe(values: Mapping[str, Any], where: str = "recipe") -> Recipe:
+    """A recipe from a mapping; `train`, `eval` and each of `test` may be one source, or its name alone.
+
+    Raises:
+        ValueError: A key or value is not allowed; errors begin with `where`.
+    """
+    values = dict(values)
+    if isinstance(data := values.get("data"), Mapping):
+        values["data"] = _with_lists(data)
+    values = {name: {} if section is None else section for name, section in values.items()}
+    recipe = fill(Recipe, values, where)
+    allowed = [one.name for one in fields(TrainingSection) if one.init and one.name != "output_dir"]
+    if "output_dir" in recipe.training:
+        raise ValueError(f"{where}.training.output_dir is not for a recipe: say --out")
+    check_keys(recipe.training, allowed, f"{where}.training")
+    hints = get_type_hints(TrainingSection)
+    for name, value in recipe.training.items():
+        convert(value, hints[name], f"{where}.training.{name}")
+    if not recipe.data.train:
+        raise ValueError(f"{where}.data.train is missing: name what to train on, such as data.train.source=data/clips")
+    return recipe
+
+
+def recipe_values(recipe: Recipe) -> dict[str, Any]:
+    """All that a recipe says, as plain values that `parse_recipe` reads to an equal recipe."""
+    return asdict(recipe)
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """`recipe_values` as YAML, in the order of the sections."""
+    return yaml.safe_dump(recipe_values(recipe), sort_keys=False, allow_unicode=True, width=119)
+
+
+def differences(one: Recipe, other: Recipe) -> list[str]:
+    """Names of what two recipes say differently, as "training.max_steps"."""
+    return sorted(_differences(recipe_values(one), recipe_values(other), ""))
+
+
+def _differences(one: Any, other: Any, where: str) -> list[str]:
+    if isinstance(one, dict) and isinstance(other, dict):
+        names = [*one, *(name for name in other if name not in one)]
+        pairs = ((name, one.get(name), other.get(name)) for name in names)
+        return [found for name, a, b in pairs for found in _differences(a, b, f"{where}.{name}".lstrip("."))]
+    return [] if one == other else [where]
+
+
+def _with_lists(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The section with a list of mappings wherever one source, or its name, may stand."""
+    data = dict(data)
+    for name in SETS:
+        if name in data:
+            data[name] = _source_list(data[name])
+    if isinstance(data.get("test"), Mapping):
+        named = {name: value for name, value in data["test"].items() if value is not None}  # null takes one back
+        data["test"] = {name: _source_list(value) for name, value in named.items()}
+    return data
+
+
+def _source_list(value: Any) -> Any:
+    if value is None:
+        return []
+    items = value if isinstance(value, list) else [value]
+    return [{"source": item} if isinstance(item, str) else item for item in items]
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML as its version 1.2 has it: 1e-3 is a number, `no` is a word, and a key stands once."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012
+        first: [(tag, form) for tag, form in forms if not tag.endswith(":bool")]
+        for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.YAMLError(f"the key {key!r} stands twice{node.start_mark}")
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+0123456789.")
+)
+
+
+def _parse(text: str, where: str) -> Any:
+    try:
+        return yaml.load(text, _Loader)  # a safe loader, see above
+    except yaml.YAMLError as error:
+        raise ValueError(f"{where} is not YAML: {' '.join(str(error).split())}") from error
+
+
+def _read(source: str | Path, seen: tuple[str, ...]) -> dict[str, Any]:
+    """The mapping of a file or of a recipe that comes with aural, merged over what it extends."""
+    if str(source) in seen:
+        raise ValueError(f"recipes extend each other in a circle: {' → '.join([*seen, str(source)])}")
+    path = Path(source)
+    known = str(source) in recipe_names()
+    if not known and not path.is_file():
+        kind = "a folder" if path.is_dir() else "no file and no recipe of aural"
+        near = nearest(str(source), recipe_names())
+        raise FileNotFoundError(f"{source} is {kind};{near or ' `aural recipes` lists what there is'}")
+    try:
+        text = (RECIPES / f"{source}{SUFFIX}").read_text("utf-8") if known else path.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{source} is not text in UTF-8: {error}") from error
+    values = _parse(text, str(source))
+    if not isinstance(values, dict):
+        raise ValueError(f"{source} holds {type(values).__name__}; expected the sections of a recipe")
+    base = values.pop(EXTENDS, None)
+    return values if base is None else _merge(_read(base, (*seen, str(source))), values)
+
+
+def _merge(base: Any, over: Any) -> Any:
+    """`over` on top of `base`: mappings are joined, everything else replaced."""
+    if not isinstance(base, dict) or not isinstance(over, dict):
+        return over
+    return {**base, **{name: _merge(base.get(name), value) for name, value in over.items()}}
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    """Write one "section.key=value" into the mapping."""
+    name, equals, text = override.partition("=")
+    path = [part.strip() for part in name.split(".")]
+    if not equals or not all(path):
+        raise ValueError(f"--set {override!r}: expected section.key=value, such as training.max_steps=200")
+    place: Any = values
+    for depth, part in enumerate(path[:-1]):
+        if place.get(part) is None:
+            place[part] = {}
+        elif isinstance(place[part], str) and path[: depth + 1] in [["data", one] for one in SETS]:
+            place[part] = {"source": place[part]}
+        place = place[part]
+        if not isinstance(place, dict):
+            raise ValueError(f"--set {override!r}: {'.'.join(path[: depth + 1])} is {place!r}, which has no keys")
+    place[path[-1]] = _parse(text, f"--set {name}")
