@@ -157,6 +157,37 @@ def plot_training(losses: Mapping[int, float], scores: Mapping[str, Mapping[int,
     return figure
 
 
+def plot_pages(pages: Sequence[str | Path], columns: int = 2) -> "Figure":
+    """Pictures side by side, row after row, such as an alignment before, amid and after training.
+
+    Args:
+        pages: PNG files.
+        columns: Of the grid.
+
+    Returns:
+        A matplotlib figure that belongs to no window; save it with `save_figure`.
+
+    Raises:
+        OSError: A picture cannot be read.
+        ValueError: There is none.
+    """
+    if not pages:
+        raise ValueError("pages is empty; give at least one picture")
+    from matplotlib.figure import Figure
+    from matplotlib.image import imread
+
+    images = [imread(page) for page in pages]
+    rows = -(-len(images) // columns)
+    height = max(image.shape[0] / image.shape[1] for image in images)
+    figure = Figure(figsize=(6 * columns, 6 * height * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes, image in zip(grid, images, strict=False):
+        axes.imshow(image)
+    for axes in grid:
+        axes.axis("off")
+    return figure
+
+
 def _draw_spectrogram(axes: Any, features: np.ndarray, seconds_per_feature: float, title: str) -> None:
     low, high = np.percentile(features, [2, 99.5])
     extent = (0, features.shape[0] * seconds_per_feature, 0, features.shape[1])

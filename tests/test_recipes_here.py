@@ -48,7 +48,7 @@ def test_speech_recipes_end_in_a_folder_that_transcribes(corpora, name):
         assert [one["dataset"] for one in report["results"]] == list(sets)
         assert [one["wer"] for one in report["results"]] == [one["wer"] for one in facts["results"].values()]
         assert (folder / "README.md").is_file()
-    assert (folder / "training.png").is_file()
+    assert (folder / "training.png").is_file() and (folder / "listening.png").is_file()
     assert sorted(path.name for path in (folder / "examples").iterdir()) == [
         "update-0000002.png",
         "update-0000002.txt",

@@ -11,6 +11,7 @@ import pytest
 import torch
 from rich.console import Console
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from typer.testing import CliRunner
 
 from aural.cli import app
@@ -267,3 +268,15 @@ def test_features_come_from_a_cache_where_the_recipe_names_one(speech):
     assert_same("plain", "cached")
     with pytest.raises(ValueError, match="augment_audio changes waveforms and features come from a cache"):
         run("both", "data.cache=features")
+
+
+def test_trackers_get_numbers_transcripts_and_the_alignment(speech):
+    told = ["training.report_to=tensorboard", "training.log_examples=2"]
+    train(load_recipe("las-tiny", told), Path("run"), Console(quiet=True))
+    folder = next(path.parent for path in Path("run").rglob("events.out.tfevents*"))
+    events = EventAccumulator(str(folder)).Reload()
+    assert [one.step for one in events.Scalars("eval/wer")] == [2, 4]
+    assert [one.step for one in events.Images("alignment")] == [2, 4]
+    text = events.Tensors("examples/text_summary")[0].tensor_proto.string_val[0].decode()
+    assert text.count("spoken:") == 2
+    assert Path("run/examples/update-0000004.txt").read_text().startswith("spoken:  one two\nwritten: ")

@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .processing.plots import plot_training
+from .examples import FOLDER as EXAMPLES
+from .processing.plots import plot_pages, plot_training
 from .training.pace import pace_sentence
 from .training.skipping import describe
 
-CURVE = "training.png"
+CURVE, LISTENING = "training.png", "listening.png"
+PAGES = 4  # evaluations whose alignment is shown
 SCORES = {  # of evaluations and tests, and how they are called
     "wer": "WER",
     "cer": "CER",
@@ -34,6 +36,16 @@ def learning_curve(history: list[dict[str, float]], title: str) -> Any:
             if short != name and short in SCORES:
                 scores.setdefault(SCORES[short], {})[int(entry["step"])] = value
     return plot_training(losses, scores, title)
+
+
+def listening(out: Path) -> Any:
+    """The first example's alignment, from the first evaluation to the last, as a matplotlib figure; None without."""
+    pages = sorted((out / EXAMPLES).glob("*.png"))
+    if not pages:
+        return None
+    # Attention finds the diagonal early: each is as many times later as the one before.
+    places = {round(len(pages) ** (place / (PAGES - 1))) - 1 for place in range(PAGES)}
+    return plot_pages([pages[place] for place in sorted(places)])
 
 
 def said(results: Mapping[str, Mapping[str, Any]]) -> list[str]:

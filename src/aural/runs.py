@@ -21,7 +21,7 @@ from .processes import World
 from .processing.files import write_whole
 from .processing.plots import save_figure
 from .run_notes import RECIPE, RUN, as_json, check_same_data, facts_of, finished_run
-from .run_results import CURVE, closing, learning_curve
+from .run_results import CURVE, LISTENING, closing, learning_curve, listening
 from .run_tasks import TASKS, Task, seed_of
 from .training.adapters import is_adapter, merge_trained, with_lora
 from .training.cards import write_card
@@ -256,6 +256,8 @@ def _finish(
         write_report(out, report)
         write_card(out)
     save_figure(learning_curve(trainer.state.log_history, out.name), out / CURVE)
+    if (picture := listening(out)) is not None:
+        save_figure(picture, out / LISTENING, dpi=100)
     write_whole(out / RUN, as_json(facts))
     _say(console, closing(facts, out))
     return facts

@@ -5,7 +5,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from aural.processing.events import Event
-from aural.processing.plots import plot_alignment, plot_events, save_figure
+from aural.processing.plots import plot_alignment, plot_events, plot_pages, plot_training, save_figure
 
 
 def test_both_panels_keep_their_own_seconds_and_text_reads_downwards():
@@ -50,3 +50,28 @@ def test_a_picture_is_written_whole_or_not_at_all(tmp_path):
     with pytest.raises(ValueError, match=r"b\.jpg: a picture's name ends in \.png, \.svg or \.pdf"):
         save_figure(Figure(), tmp_path / "b.jpg")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.PDF", "a.png", "a.svg", "b.png"]
+
+
+def test_losses_and_scores_stand_at_their_updates():
+    figure = plot_training({50: 3.0, 100: 2.0}, {"WER": {100: 0.9, 200: 0.4}, "CER": {100: 0.5}}, "a run")
+    loss, scores = figure.axes
+    np.testing.assert_array_equal(loss.lines[0].get_xydata(), [[50, 3.0], [100, 2.0]])
+    assert [line.get_label() for line in scores.lines] == ["WER", "CER"]
+    np.testing.assert_array_equal(scores.lines[0].get_xydata(), [[100, 0.9], [200, 0.4]])
+    assert scores.get_ylim()[0] == 0 and loss.get_title() == "a run"
+    assert len(plot_training({1: 1.0}, {}).axes) == 1
+
+
+def test_pages_keep_their_order_and_empty_places_stay_blank(tmp_path):
+    paths = []
+    for shade in (0.0, 0.5, 1.0):
+        axes = (figure := Figure(figsize=(1, 1))).add_axes((0, 0, 1, 1))
+        axes.imshow(np.full((2, 2), shade), cmap="gray", vmin=0, vmax=1)
+        axes.axis("off")
+        paths.append(tmp_path / f"{shade}.png")
+        save_figure(figure, paths[-1], dpi=20)
+    grid = plot_pages(paths).axes
+    assert [round(float(axes.images[0].get_array()[5, 5, 0]), 1) for axes in grid[:3]] == [0.0, 0.5, 1.0]
+    assert not grid[3].images and not grid[3].axison
+    with pytest.raises(ValueError, match="at least one"):
+        plot_pages([])
