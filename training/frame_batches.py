@@ -144,7 +144,7 @@ def frame_lengths(dataset: Any, processing: Any) -> Sequence[int] | np.ndarray:
             f"item; {type(dataset).__name__} has neither"
         )
     for holder in (dataset, getattr(dataset, "processor", None), processing):
-        extractor = getattr(holder, "feature_extractor", holder)
+        extractor: Any = getattr(holder, "feature_extractor", holder)
         if hasattr(extractor, "frame_count"):
             rate = extractor.sampling_rate
             return np.array([extractor.frame_count(round(seconds * rate)) for seconds in durations])

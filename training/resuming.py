@@ -122,7 +122,7 @@ class ResumableTrainer(MeasuredTrainer):
             self.state.best_model_checkpoint = str(path) if step and (path == checkpoint or path.is_dir()) else best
             self.accelerator.wait_for_everyone()  # each process has written its generators
             if self.args.should_save:
-                self.state.stateful_callbacks = self._callback_states()
+                self._keep_callback_states(self._callback_states())
                 self.state.save_to_json(str(part / TRAINER_STATE_NAME))
                 self._write_files(part)
                 put_in_place(part, checkpoint)
@@ -167,6 +167,9 @@ class ResumableTrainer(MeasuredTrainer):
         for name, text in self.checkpoint_files.items():
             write_whole(folder / name, text)
 
+    def _keep_callback_states(self, states: dict[str, Any]) -> None:
+        self.state.stateful_callbacks = states  # type: ignore[assignment]  # it begins as a list of callbacks
+
     def _callback_states(self) -> dict[str, Any]:
         """What callbacks want kept, by class: a list where several are of one class, as the stock Trainer reads it."""
         states: dict[str, Any] = {}
@@ -191,18 +194,18 @@ class ResumableTrainer(MeasuredTrainer):
 
     def _load_callback_state(self) -> None:
         """Give the callbacks their states, in place, and find the best checkpoint where the run's folder is now."""
-        kept = self.state.stateful_callbacks
+        kept: Any = self.state.stateful_callbacks  # a mapping by now, whatever its declared type says
         for name, states in kept.items():
             found = [one for one in self.callback_handler.callbacks if type(one).__name__ == name]
             for callback, state in zip(found, states if isinstance(states, list) else [states], strict=False):
                 for attribute, value in state.get("attributes", {}).items():
                     setattr(callback, attribute, value)
-        self.state.stateful_callbacks = self._callback_states() | kept  # the stock Trainer misses those that are new
+        self._keep_callback_states(self._callback_states() | kept)  # the stock Trainer misses those that are new
         best = Path(str(self.args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.best_global_step}"
         if self.state.best_global_step and best.is_dir():
             self.state.best_model_checkpoint = str(best)
 
-    def _run_epoch(self, **kwargs: Any) -> None:
+    def _run_epoch(self, **kwargs: Any) -> None:  # type: ignore[override]  # called by name
         """One epoch, or what is left of it; in a run that has reached its end, what is left of that."""
         source, trial = kwargs["resume_from_checkpoint"], kwargs["trial"]
         if source is not None and kwargs["epoch"] == kwargs["epochs_trained"]:
