@@ -16,6 +16,7 @@ from transformers import set_seed
 
 from .run_tasks import Task, seed_of
 from .runs import Sets, make_task, make_trainer, open_sets, without_misfits
+from .training.frame_batches import frame_lengths
 from .training.recipe import Recipe
 from .training.sources import Rows
 from .training.trainer import AuralTrainer
@@ -34,7 +35,7 @@ class DryRun:
         parameters, trainable: Weights, and those that learn.
         updates: Of the whole run.
         clips_per_update: Mean, over all processes.
-        padding_share: Of the batches' frames, measured on those that were tried.
+        padding_share: Of the frames of an epoch's batches; of a stream, of those that were tried.
         seconds: Estimate of the training's wall time, without evaluations.
         disk: Bytes of the checkpoints that are kept at once, and of the model.
     """
@@ -74,18 +75,18 @@ def _measured(recipe: Recipe, task: Task, sets: Sets, trainer: AuralTrainer) -> 
     model: Any = trainer.model
     loader = trainer.get_train_dataloader()
     updates = _updates(trainer, loader)
-    seconds, clips, padding = [], [], []
+    batches, tried, seconds = _planned(trainer, loader), [], []
     begun = time.perf_counter()
     for batch in islice(loader, TRIED):
-        mask = batch["attention_mask"]
-        clips.append(len(mask))
-        padding.append(1 - float(mask.sum()) / mask.numel())
+        tried.append(batch["attention_mask"].sum(1).numpy())
         model.train()
         loss = model(**batch).loss
         loss.backward()
         model.zero_grad()
         seconds.append(time.perf_counter() - begun)
         begun = time.perf_counter()
+    batches = batches or tried
+    real, frames = sum(float(one.sum()) for one in batches), sum(float(len(one) * one.max()) for one in batches)
     accumulated = trainer.args.gradient_accumulation_steps
     weights = [parameter.numel() for parameter in model.parameters() if parameter.requires_grad]
     parameters, trainable = model.num_parameters(), sum(weights)
@@ -97,11 +98,20 @@ def _measured(recipe: Recipe, task: Task, sets: Sets, trainer: AuralTrainer) -> 
         parameters=parameters,
         trainable=trainable,
         updates=updates,
-        clips_per_update=float(np.mean(clips)) * accumulated * trainer.args.world_size,
-        padding_share=float(np.mean(padding)),
+        clips_per_update=float(np.mean([len(one) for one in batches])) * accumulated * trainer.args.world_size,
+        padding_share=1 - real / frames,
         seconds=float(np.median(seconds[1:] or seconds)) * accumulated * updates,
         disk=kept * checkpoint + BYTES * parameters,
     )
+
+
+def _planned(trainer: AuralTrainer, loader: Any) -> list[np.ndarray]:
+    """Frames of each clip, `(clips,)`, of each batch of this process's first epoch; nothing of a stream."""
+    sampler = getattr(loader, "batch_sampler", None)
+    if sampler is None or not hasattr(trainer.train_dataset, "durations"):
+        return []
+    lengths = np.asarray(frame_lengths(trainer.train_dataset, trainer.processing_class))
+    return [lengths[batch] for batch in sampler]
 
 
 def _updates(trainer: AuralTrainer, loader: Any) -> int:
