@@ -157,7 +157,7 @@ def plot_training(losses: Mapping[int, float], scores: Mapping[str, Mapping[int,
     return figure
 
 
-def plot_pages(pages: Sequence[str | Path], columns: int = 2) -> "Figure":
+def plot_pages(pages: Sequence[str | Path], columns: int = 4) -> "Figure":
     """Pictures side by side, row after row, such as an alignment before, amid and after training.
 
     Args:
@@ -179,10 +179,11 @@ def plot_pages(pages: Sequence[str | Path], columns: int = 2) -> "Figure":
     images = [imread(page) for page in pages]
     rows = -(-len(images) // columns)
     height = max(image.shape[0] / image.shape[1] for image in images)
-    figure = Figure(figsize=(6 * columns, 6 * height * rows), layout="constrained")
+    figure = Figure(figsize=(4 * columns, 4 * height * rows), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, image in zip(grid, images, strict=False):
         axes.imshow(image)
+        axes.set_anchor("N")  # their heights differ with what was written
     for axes in grid:
         axes.axis("off")
     return figure
