@@ -286,7 +286,7 @@ def _differences(one: Any, other: Any, where: str) -> list[str]:
 
 def _with_lists(data: Mapping[str, Any]) -> dict[str, Any]:
     """The section with a list of mappings wherever one source, or its name, may stand."""
-    data = dict(data)
+    data = {name: {} if name == "test" and value is None else value for name, value in data.items()}
     for name in SETS:
         if name in data:
             data[name] = _source_list(data[name])

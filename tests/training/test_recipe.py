@@ -106,6 +106,11 @@ def test_what_extends_another_recipe_says_only_the_difference(small, tmp_path):
     assert differences(recipe, base) == ["about", "data.test.kept out", "model.config.vocab_size"]
 
 
+def test_null_takes_all_test_sets_or_the_evaluation_set_back(small):
+    recipe = load_recipe(small, ["data.test=null", "data.eval=null"])
+    assert (recipe.data.test, recipe.data.eval) == ({}, [])
+
+
 def test_recipes_in_a_circle_are_refused(tmp_path):
     one, other = tmp_path / "one.yaml", tmp_path / "other.yaml"
     one.write_text(f"extends: {other}")
