@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 import aural
 from aural.cli import app
 from aural.drum_demo import PLANS, run_drums
-from aural.drum_folds import BASELINE, CLIPS, KEPT, MOMENTS, load_heard, split_hits
+from aural.drum_folds import BASELINE, CLIPS, KEPT, MOMENTS, load_heard, split_hits, train_classifier
 from aural.training.drum_labels import KITS, LABELS
 from aural.training.drums import load_drums
 from aural.training.report_reader import read_report
@@ -52,6 +52,18 @@ def test_no_split_hears_the_kits_it_is_tested_on(corpus):
             assert 1 not in {hit.fold for hit in seen}
         else:
             assert {hit.fold for hit in unseen} == {int(name[-1])}
+
+
+def test_the_clip_classifier_hears_no_noise_under_a_hit(corpus):
+    hits = load_drums(corpus)
+    model, extractor = train_classifier(hits, PLANS["tiny"], seed=0)
+    assert model.config.patch_size == [16, 16]
+    wave = np.concatenate([np.zeros(800, np.float32), hits[0].audio * np.float32(0.6), np.zeros(16_000, np.float32)])
+    noisy = wave + np.random.default_rng(0).normal(0, 10 ** (-85 / 20), len(wave)).astype(np.float32)
+    plain, other = (extractor(each, sampling_rate=16_000)["input_features"][0] for each in (wave, noisy))
+    np.testing.assert_array_equal(plain[-90:], other[-90:])  # after the hit
+    assert len(np.unique(plain[-90:])) == 1
+    assert plain[:20].max() > plain[-90:].max() + 1
 
 
 def test_the_report_over_all_folds_holds_every_hit_once_beside_the_baseline(finished, corpus):

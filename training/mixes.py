@@ -68,31 +68,40 @@ class Mix:
 
 
 class HitDrawer:
-    """Hits at random: each label is as likely as any, then each kit that has it, then each of its hits.
-
-    Kits of many layers would else be most of what is heard.
+    """Hits at random: a label, then one of the kits that have it, then one of its hits.
 
     Args:
         hits: to draw from.
         speeds: factors of tempo and pitch, one drawn per hit.
+        power: a label, and a kit that has it, is as likely as its number of hits to this power. By default all labels
+            are alike, and their kits: those of many layers would else be most of what is heard. 1 draws all hits
+            alike.
     """
 
-    def __init__(self, hits: Sequence[DrumHit], speeds: Sequence[float] = (1.0,)) -> None:
+    def __init__(self, hits: Sequence[DrumHit], speeds: Sequence[float] = (1.0,), power: float = 0.0) -> None:
         self.by_label: dict[str, dict[str, list[DrumHit]]] = {}
         for hit in hits:
             self.by_label.setdefault(hit.label, {}).setdefault(hit.kit, []).append(hit)
-        self.speeds = tuple(speeds)
+        self.speeds, self.power = tuple(speeds), power
         self._at_speed: dict[tuple[int, float], np.ndarray] = {}
 
     def draw(self, rng: np.random.Generator, count: int) -> list[tuple[str, np.ndarray]]:
         """`count` labels, none twice, and for each the waveform `(samples,)` of a hit."""
-        labels = rng.choice(sorted(self.by_label), size=count, replace=False)
+        names = sorted(self.by_label)
+        sizes = [sum(map(len, self.by_label[name].values())) for name in names]
+        labels = rng.choice(names, size=count, replace=False, p=self._shares(sizes))
         drawn = []
         for label in labels:
             kits = self.by_label[label]
-            kit = sorted(kits)[rng.integers(len(kits))]
+            names = sorted(kits)
+            kit = names[rng.choice(len(names), p=self._shares([len(kits[name]) for name in names]))]
             drawn.append(kits[kit][rng.integers(len(kits[kit]))])
         return [(hit.label, self._wave(hit, float(rng.choice(self.speeds)))) for hit in drawn]
+
+    def _shares(self, sizes: Sequence[int]) -> np.ndarray | None:
+        """How likely each is; None where all are alike."""
+        weights = np.asarray(sizes, dtype=np.float64) ** self.power
+        return weights / weights.sum() if self.power else None
 
     def _wave(self, hit: DrumHit, speed: float) -> np.ndarray:
         """The hit played at another speed; kept, since resampling costs more than the rest of a mix."""

@@ -4,10 +4,12 @@ Schedulers send SIGTERM some seconds before they kill; whoever presses Ctrl-C se
 note: nothing is saved amid a step, where weights and optimizer would not belong together.
 """
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import parent_process
 from types import FrameType
 from typing import Any
 
@@ -64,9 +66,11 @@ class StopSignals:
 
 
 def start_worker(worker: int, workers: int, rank: int) -> None:
-    """Seed a DataLoader's worker as the stock Trainer does, and leave stopping to the process that it works for.
+    """Seed a DataLoader's worker as the stock Trainer does, and let it heed the process that it works for alone.
 
-    SIGTERM to a whole job, or Ctrl-C, reaches the workers as well: without this they end, and with them the step.
+    SIGTERM to a whole job, or Ctrl-C, reaches the workers as well: without this they end, and with them the step. The
+    process itself ends its workers by SIGTERM, and waits for them: so who sent it has to be told apart, which Linux
+    can. Elsewhere SIGTERM ends a worker, whoever sent it.
 
     Args:
         worker: Its number.
@@ -74,5 +78,16 @@ def start_worker(worker: int, workers: int, rank: int) -> None:
         rank: Of the process that it works for.
     """
     seed_worker(worker, num_workers=workers, rank=rank)
-    for one in SIGNALS:
-        signal.signal(one, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):
+        # Blocked here and in all threads to come, it waits for the one that asks for its sender.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end_when_told, daemon=True).start()
+
+
+def _end_when_told() -> None:
+    employer = parent_process()
+    while True:
+        sender = signal.sigwaitinfo({signal.SIGTERM}).si_pid
+        if employer is None or sender == employer.pid:
+            os._exit(0)

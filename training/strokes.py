@@ -34,6 +34,8 @@ class StrokeOptions:
         peak_db: lowest and highest level of the loudest sample, in dB of full scale.
         noise_db: lowest and highest level of white noise, in dB of full scale.
         smoothing: share of a label that is spread over all.
+        power: of the number of hits, which labels and kits are as likely as; see `HitDrawer`. The square root is
+            midway: hits are met nearly as they come, and rare ones not too rarely.
     """
 
     speeds: tuple[float, ...] = tuple(2 ** (step / 16) for step in range(-2, 3))
@@ -41,9 +43,10 @@ class StrokeOptions:
     blended: float = 0.3
     alpha: float = 0.5
     lead: tuple[float, float] = (0.0125, 0.1)
-    peak_db: tuple[float, float] = (-20.0, -1.0)
+    peak_db: tuple[float, float] = (-12.0, -8.0)
     noise_db: tuple[float, float] = (-85.0, -50.0)
     smoothing: float = 0.05
+    power: float = 0.5
 
 
 class DrumStrokes(torch.utils.data.Dataset):
@@ -75,7 +78,7 @@ class DrumStrokes(torch.utils.data.Dataset):
         augment_features: Augmentation | None = None,
     ) -> None:
         self.options = options or StrokeOptions()
-        self._drawer = HitDrawer(hits, self.options.speeds)
+        self._drawer = HitDrawer(hits, self.options.speeds, self.options.power)
         if unknown := sorted(self._drawer.by_label.keys() - set(labels)):
             raise ValueError(f"hits have the labels {', '.join(unknown)}, which are not among {', '.join(labels)}")
         if not hits or count < 1:

@@ -41,6 +41,10 @@ SPEEDS = tuple(2 ** (step / 8) for step in range(-2, 3))  # a quarter of an octa
 EQUALIZER_DB = 6.0
 STROKE_SECONDS, STROKE_EQUALIZER_DB = 2.0, 3.0  # of single hits, whose end tells a ride from a crash
 LEAD, PEAK = 0.05, 10 ** (-10 / 20)  # how a single hit is presented, as a mix would: seconds before it, loudest sample
+# Energies of a mel up to this one, where white noise of -55 dB of full scale lies, are heard as one silence: there
+# hits differ in how they were recorded and cut, and digital silence lies far below anything met in training.
+STROKE_FLOOR = float(np.exp(13.0))
+MOMENT_PATCH, STROKE_PATCH = [16, 8], [16, 16]  # mels and frames: 80 ms to tell when; to tell what, 160 will do
 CLIPS_FOR_STATISTICS = 200
 KEPT = "kept"  # the split of the model that is kept
 KEPT_FOLD = 1  # whose kits it does not hear
@@ -102,11 +106,12 @@ def split_hits(hits: Sequence[DrumHit], name: str) -> tuple[list[DrumHit], list[
 
 
 def make_config(extractor: LogMelFeatureExtractor, plan: DrumPlan, multi_label: bool) -> SpectrogramTransformerConfig:
-    """The tiny preset on patches of 16 mels by 80 ms; rotary positions, to which all lengths of clips are alike."""
+    """The tiny preset on patches of 16 mels by 80 or 160 ms; rotary positions, to which all lengths are alike."""
+    patch = MOMENT_PATCH if multi_label else STROKE_PATCH
     options: dict[str, Any] = {
         "num_mel_bins": extractor.num_mel_bins,
-        "patch_size": [16, 8],
-        "patch_stride": [16, 8],
+        "patch_size": patch,
+        "patch_stride": patch,
         "position_kind": "rotary",
         "pooling": "mean",
         "drop_path": 0.05 if multi_label else 0.1,
@@ -147,7 +152,7 @@ def train_classifier(
     hits: Sequence[DrumHit], plan: DrumPlan, seed: int, callbacks: Sequence[TrainerCallback] = ()
 ) -> tuple[SpectrogramTransformerForAudioClassification, LogMelFeatureExtractor]:
     """Train on single `hits`, through the Trainer; the same seed gives the same weights."""
-    extractor = LogMelFeatureExtractor(num_mel_bins=64, low_freq=30.0, normalize=None)
+    extractor = LogMelFeatureExtractor(num_mel_bins=64, low_freq=30.0, normalize=None, mel_floor=STROKE_FLOOR)
     waves = [presented(hit)[: round(STROKE_SECONDS * SAMPLING_RATE)] for hit in hits]
     mean, std = estimate_mean_std(waves, extractor, progress=False)
     extractor = with_statistics(extractor, mean, std)

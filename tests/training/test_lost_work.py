@@ -54,7 +54,7 @@ class Served:
         return int(self.server.stdout.readline())
 
 
-def wait_for(condition, seconds=120, pause=0.005):
+def wait_for(condition, seconds=300, pause=0.005):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if condition():

@@ -138,6 +138,17 @@ def test_labels_and_kits_are_as_likely_as_each_other_however_many_layers_they_ha
     assert 70 < sum(label == "a" and len(wave) == 6_464 for label, wave in drawn) < 130  # of kit y, by its silence
 
 
+@pytest.mark.parametrize("power", [0.5, 1.0])
+def test_labels_and_kits_can_be_as_likely_as_a_power_of_their_hits(power):
+    sizes = {("a", "x"): 48, ("a", "y"): 16, ("b", "y"): 16}
+    made = {place: make_hit(*place, silence=64 * (place == ("a", "y"))) for place in sizes}
+    drawer = HitDrawer([made[place] for place, size in sizes.items() for _ in range(size)], power=power)
+    drawn = [drawer.draw(np.random.default_rng((0, i)), 1)[0] for i in range(2_000)]
+    of_a = [len(wave) == 6_464 for label, wave in drawn if label == "a"]  # of kit y, by its silence
+    assert len(of_a) / 2_000 == pytest.approx({0.5: 2 / 3, 1.0: 4 / 5}[power], abs=0.03)  # 64 hits against 16
+    assert np.mean(of_a) == pytest.approx({0.5: 1 / (1 + np.sqrt(3)), 1.0: 1 / 4}[power], abs=0.03)  # 16 against 48
+
+
 def test_items_hold_features_clip_labels_events_and_the_number_of_sounds(hits):
     extractor = LogMelFeatureExtractor(num_mel_bins=8, normalize=None)
     item = DrumMixes(hits, count=4, seed=0, feature_extractor=extractor, labels=LABELS)[3]

@@ -2,20 +2,23 @@
 
 import gc
 import json
+import multiprocessing
 import os
 import resource
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 
 import pytest
 import torch
+from torch.utils.data import DataLoader, Dataset
 from transformers import EarlyStoppingCallback, TrainerCallback
 
 from aural.training import checkpointing, resuming
 from aural.training.checkpointing import UNFINISHED, checkpoints, newest_checkpoint
-from aural.training.data import SpeechDataset
-from aural.training.stopping import StopSignals
+from aural.training.stopping import StopSignals, start_worker
 from tests.training.lost_work import Weighted, differences, history, make_trainer, weights
 
 BEST = ("best_metric", "best_global_step", "global_step", "epoch")
@@ -375,15 +378,30 @@ def test_without_a_signal_nobody_stops_and_other_threads_heed_none():
     assert done == [False]
 
 
-class TellHandlers(SpeechDataset):
-    """Tells, as text, what a worker does on SIGTERM."""
+class OwnProcess(Dataset):
+    """Each item is the id of the process that made it."""
+
+    def __len__(self):
+        return 20
 
     def __getitem__(self, index):
-        item = super().__getitem__(index)
-        ignored = [signal.getsignal(one) == signal.SIG_IGN for one in (signal.SIGTERM, signal.SIGINT)]
-        return {**item, "labels": [3 if all(ignored) else 2]}
+        return os.getpid()
 
 
-def test_data_workers_leave_signals_to_their_process(tmp_path):
-    trainer = make_trainer(tmp_path, dataset=TellHandlers, dataloader_num_workers=1)
-    assert all((batch["labels"] == 3).all() for batch in trainer.get_train_dataloader())
+def test_data_workers_outlive_a_signal_to_the_job_and_end_with_their_process(tmp_path):
+    started = make_trainer(tmp_path, dataloader_num_workers=1).get_train_dataloader().worker_init_fn
+    assert started.func is start_worker
+    batches = iter(DataLoader(OwnProcess(), num_workers=1, worker_init_fn=started))
+    worker = int(next(batches))
+    assert worker != os.getpid()
+    stranger = "import os, sys; os.kill(int(sys.argv[1]), int(sys.argv[2]))"
+    for number in (signal.SIGTERM, signal.SIGINT):
+        subprocess.run([sys.executable, "-S", "-c", stranger, str(worker), str(int(number))], check=True)
+    assert {int(batch) for batch in batches} == {worker}
+
+    batches = iter(DataLoader(OwnProcess(), num_workers=1, worker_init_fn=started))
+    worker = int(next(batches))
+    process = next(child for child in multiprocessing.active_children() if child.pid == worker)
+    process.terminate()  # by a signal, as at the end of a program that fails
+    process.join(60)
+    assert process.exitcode == 0

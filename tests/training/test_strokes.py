@@ -44,6 +44,13 @@ def test_a_plain_stroke_is_the_hit_after_its_lead_at_its_level():
     assert target.sum() == 1
 
 
+def test_frequent_labels_are_met_more_often_by_the_square_root_of_their_hits():
+    hits = [make_hit("a", "x", 0.2)] * 16 + [make_hit("b", "x", 0.2)] * 4
+    dataset = DrumStrokes(hits, EXTRACTOR, 600, seed=0, labels=LABELS, options=StrokeOptions((1.0,), blended=0))
+    drawn = [dataset.compose(np.random.default_rng(index))[1].argmax() for index in range(600)]
+    assert np.mean(np.array(drawn) == LABELS.index("a")) == pytest.approx(2 / 3, abs=0.06)
+
+
 def test_what_is_longer_is_cut_off():
     wave, _ = strokes(seconds=0.1).compose(np.random.default_rng(0))
     assert len(wave) == 1_600
