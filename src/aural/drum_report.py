@@ -21,9 +21,15 @@ ABOUT_MIXES = "Hits of different classes that really overlap, of kits that the m
 DEPENDENT = "Intervals are over clips; hits of one kit resemble each other, so between kits the spread is larger."
 CHOSEN = (
     "One recipe and one seed. The moment classifier's settings were chosen by listening on fold 4 after learning from "
-    "folds 1 to 3. The clip classifier was added after the moment classifier's answers on folds 1 to 4 had been seen; "
-    "that it hears 2 s followed from trials of the baseline on folds 2 and 4. Its answers on folds 1 and 2 were seen "
-    "before those on the others were there; nothing was changed after that."
+    "folds 1 to 3. The clip classifier's were chosen after an earlier recipe's answers on all folds had been seen "
+    "(0.50 accuracy, 0.54 macro recall): by listening on folds 2 and 4 after learning from 1 and 3, and the other way "
+    "round, mostly with a smaller model; fold 5 took no part. Its answers on the five folds were looked at once, and "
+    "nothing was changed after that."
+)
+SAME_SOUND = (
+    "The linear model hears recordings as they are. Given single hits as the clip classifier is, at one level after "
+    "50 ms of silence, it is as often right and more even (0.64 accuracy, 0.60 macro recall), by a measurement made "
+    "once the classifier's answers were known; with quiet parts heard as one silence as well, less (0.59, 0.49)."
 )
 
 Splits = dict[str, tuple[dict[str, Heard], dict[str, Any]]]  # by name: what each system heard, and facts of the run
@@ -95,7 +101,7 @@ def write_folds(out: Path, parts: Splits, plan: DrumPlan, seed: int, seconds: fl
         "about": "Per fold, models that never heard its kits; what they make of them, all folds together.",
         **_report(plan, seed, {**facts[0], "threshold": thresholds}, _results(_joined(parts), seed)),
         "data": _data(kits, max(fact["hours"] for fact in facts)),
-        "limits": [DEPENDENT, CHOSEN],
+        "limits": [DEPENDENT, CHOSEN, SAME_SOUND],
         "seconds": {"training": sum(fact["seconds"] for fact in facts), "total": seconds},
     }
     write_report(out, report)
