@@ -8,6 +8,7 @@ from rich.console import Console
 
 from aural import tag, transcribe
 from aural.runs import train
+from aural.training.publishing import plan_publication
 from aural.training.recipe import load_recipe
 
 from .small_corpora import write_folds, write_sounds, write_speech
@@ -47,7 +48,9 @@ def test_speech_recipes_end_in_a_folder_that_transcribes(corpora, name):
         report = json.loads((folder / "report.json").read_text())
         assert [one["dataset"] for one in report["results"]] == list(sets)
         assert [one["wer"] for one in report["results"]] == [one["wer"] for one in facts["results"].values()]
-        assert (folder / "README.md").is_file()
+        sent = {file.name for file in plan_publication(folder, "user/mine").files}
+        assert {"model.safetensors", "README.md", "normalization.json"} <= sent
+        assert not sent & {"recipe.yaml", "run.json"}  # which may name folders of whoever trained
     assert (folder / "training.png").is_file() and (folder / "listening.png").is_file()
     assert sorted(path.name for path in (folder / "examples").iterdir()) == [
         "update-0000002.png",

@@ -30,6 +30,7 @@ from .shared_counts import SharedCounts
 FORMAT = 1  # of the files and their names; to be raised when features are computed in another way
 RESERVE = 2 << 30  # bytes of the disk that the cache leaves to others
 BYTES = 4  # of a float32
+OF_FOLDERS = ("auto_map", "processor_class")  # what an extractor gets when it is saved, and no feature follows from
 
 
 class FeatureCache:
@@ -90,8 +91,7 @@ class FeatureCache:
         )
 
     def _path(self, audio: Any, feature_extractor: Any, max_seconds: float | None) -> Path:
-        # processor_class and its like come and go when a folder is saved, and change no feature
-        settings = {key: value for key, value in feature_extractor.to_dict().items() if not key.endswith("_class")}
+        settings = {key: value for key, value in feature_extractor.to_dict().items() if key not in OF_FOLDERS}
         extractor = [type(feature_extractor).__name__, settings]
         known = [FORMAT, extractor, max_seconds, _identity(audio)]
         name = hashlib.sha256(json.dumps(known, sort_keys=True, default=str).encode()).hexdigest()

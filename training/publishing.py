@@ -32,6 +32,7 @@ from safetensors import SafetensorError, safe_open
 from transformers.dynamic_module_utils import get_relative_imports
 
 from .adapters import ADAPTER_FOLDER, refuse_adapter_folder
+from .checkpointing import UNFINISHED
 
 KINDS = (".json", ".safetensors", ".py", ".md", ".png", ".txt", ".yaml")
 NAMES = ("LICENSE", "NOTICE")
@@ -43,6 +44,11 @@ TRAINERS_OWN = (  # patterns
     ADAPTER_FOLDER,
     "training_args.bin",
     "trainer_state.json",
+    "unlogged_loss_*.json",
+    "recipe.yaml",  # and what else a run notes of itself: it may tell folders of whoever trained
+    "run.json",
+    "examples",
+    UNFINISHED,
     "*_results.json",
 )
 WAITS = (1.0, 2.0, 4.0)  # seconds before each further try
