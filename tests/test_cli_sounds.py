@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 
 import numpy as np
 import pytest
@@ -209,6 +210,9 @@ def test_a_bar_is_for_a_person_who_waits(capsys, monkeypatch, folder, sounds):
     monkeypatch.setattr(cli_sounds, "BAR_FROM", 0.5)
     assert run(capsys, monkeypatch, *asked)[2] == ""  # piped
     monkeypatch.setenv("FORCE_COLOR", "1")
+    # rich looks at the mapping that it was imported with; dill, which the processes of Dataset.map in another test
+    # use, leaves it a copy
+    monkeypatch.setattr("rich.console.Console._environ", os.environ)
     _, out, err = run(capsys, monkeypatch, *asked)
     assert "a.wav" in err
     assert "a.wav" not in out
