@@ -68,10 +68,10 @@ def test_code_pictures_licence_and_links_within_the_folder_are_published(folder)
     (folder / "configuration_more.py").write_text("class MoreConfig: ...\n")
     (folder / "alignment.png").write_bytes(b"\x89PNG")
     (folder / "LICENSE").write_text("Do as you like.\n")
-    (folder / "recipe.yaml").symlink_to(folder / "LICENSE")
+    (folder / "settings.yaml").symlink_to(folder / "LICENSE")
     change_json(folder / "config.json", auto_map={"AutoConfig": "configuration_more.MoreConfig"})
     plan = plan_publication(folder, "user/name")
-    assert {"modeling_more.py", "alignment.png", "LICENSE", "recipe.yaml"} <= {file.name for file in plan.files}
+    assert {"modeling_more.py", "alignment.png", "LICENSE", "settings.yaml"} <= {file.name for file in plan.files}
     assert "holds no code" not in str(plan)
 
 
