@@ -20,9 +20,9 @@ from aural import Tagger, Transcriber, tag, transcribe
 from aural.corpus_inference import Watcher, annotate_corpus
 from aural.corpus_rows import open_corpus
 from aural.corpus_shards import Shards
-from aural.processes import World
 from aural.training.data import UNDECODED
-from aural.training.normalization import save_normalization
+from aural.training.normalization import FILE_NAME, normalization_json
+from aural.training.world import World
 from tests.test_cli import error_line, run
 from tests.whole import save_folder, save_tagger, wave
 
@@ -186,7 +186,7 @@ def test_of_two_runs_that_do_one_shard_at_a_time_both_go_on(done, tmp_path, monk
 
 def test_the_summary_scores_against_the_references_as_the_model_writes(speech, corpus, tmp_path):
     model = shutil.copytree(speech, tmp_path / "model")
-    save_normalization("letters", model)
+    (Path(model) / FILE_NAME).write_text(normalization_json("letters"))
     work = annotate_corpus(Transcriber(model), str(corpus), tmp_path / "out")
     heard = [row["predicted_text"] for row in rows(tmp_path / "out") if not row["error"]]
     scores = work.summary["scores"]

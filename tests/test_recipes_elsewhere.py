@@ -10,7 +10,7 @@ from aural import LogMelFeatureExtractor
 from aural.dry_run import dry_run
 from aural.runs import train
 from aural.training import source_files
-from aural.training.recipe import NOT_RUN_HERE, load_recipe, recipe_names
+from aural.training.recipe_files import load_recipe, recipe_names
 from aural.training.sound_labels import label_options
 
 from . import small_corpora
@@ -85,7 +85,7 @@ def asked(tmp_path, monkeypatch):
 
 
 def test_there_is_a_try_for_each_recipe_that_is_not_run_here():
-    waiting = [name for name in recipe_names() if load_recipe(name).status == NOT_RUN_HERE]
+    waiting = [name for name in recipe_names() if load_recipe(name).status == "not run here"]
     assert sorted(TOLD) == waiting
 
 
@@ -102,7 +102,7 @@ def test_two_steps_on_the_real_columns(asked, name):
     assert {(one, options["name"], options["split"]) for one, options in asked} == wanted
 
 
-def test_a_dry_run_of_common_voice_counts_what_cannot_be_spelled(asked):
+def test_common_voice_is_written_in_letters(asked):
     plan = dry_run(load_recipe("common-voice", [*LAS, *STEPS]), Console(quiet=True))
     assert plan.sets["train"]["clips"] == 6
     assert plan.updates == 2

@@ -9,7 +9,7 @@ from rich.console import Console
 from aural import tag, transcribe
 from aural.runs import train
 from aural.training.publishing import plan_publication
-from aural.training.recipe import load_recipe
+from aural.training.recipe_files import load_recipe
 
 from .small_corpora import write_folds, write_sounds, write_speech
 

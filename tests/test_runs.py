@@ -7,6 +7,7 @@ import signal
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
@@ -17,8 +18,8 @@ from typer.testing import CliRunner
 from aural.cli import app
 from aural.dry_run import dry_run, render
 from aural.evaluation import evaluate
-from aural.runs import train
-from aural.training.recipe import load_recipe
+from aural.runs import make_task, make_trainer, open_sets, train
+from aural.training.recipe_files import load_recipe
 from aural.training.sources import Source
 
 from .small_corpora import WORDS, write_sounds, write_speech
@@ -131,9 +132,7 @@ def test_frozen_parts_do_not_move_and_the_rest_does(speech):
     facts = run("tuned", "model.base=base", "model.freeze=[listener]")
     assert facts["state"] == "finished"
     one, other = weights("base"), weights("tuned")
-    moved = {
-        name.split(".")[1] if name.startswith("model.") else name for name in one if not one[name].equal(other[name])
-    }
+    moved = {name for name in one if not one[name].equal(other[name])}
     assert not any("listener" in name for name in moved) and moved
 
 
@@ -161,6 +160,16 @@ def test_sources_with_weights_are_drawn_in_their_shares(speech):
     shares = (
         "data.train=[{source: data/speech, split: train, weight: 3}, {source: data/more, split: train, weight: 1}]"
     )
+    recipe = load_recipe("las-tiny", [*QUICK, shares])
+    sets = open_sets(recipe)
+    trainer = make_trainer(
+        recipe, make_task(recipe, sets.train, Console()), sets, Path("run"), {}, Console(quiet=True)
+    )
+    items = trainer.train_dataset
+    first = np.array(["data/speech" in row["audio"]["path"] for row in items.dataset])
+    assert items.sample_weights[first].sum() == pytest.approx(3 * items.sample_weights[~first].sum())
+    drawn = [index for batch in trainer.get_train_dataloader().batch_sampler for index in batch]
+    assert first[drawn].mean() == pytest.approx(0.75, abs=0.09)  # of 24 draws
     assert run("run", shares)["state"] == "finished"
 
 
@@ -187,6 +196,14 @@ def test_a_dry_run_counts_the_data_and_writes_nothing(speech):
     assert plan.disk == 3 * 12 * plan.parameters + 4 * plan.parameters  # two checkpoints and the next, with Adam
     assert sorted(speech.rglob("*")) == before
     assert f"{plan.parameters:,} parameters" in "\n".join(part for part in render(plan) if isinstance(part, str))
+
+
+def test_a_dry_run_keeps_no_features_and_tells_what_they_would_take(speech):
+    before = sorted(speech.rglob("*"))
+    plan = dry_run(load_recipe("las-tiny", ["augmentation.speed=[]", "data.cache=features"]), Console(quiet=True))
+    seconds = sum(0.8 + 0.05 * index for clips in (12, 4) for index in range(clips))
+    assert plan.cache == pytest.approx(seconds * 100 * 16 * 4, rel=0.01)  # frames a second, mels, bytes
+    assert sorted(speech.rglob("*")) == before
 
 
 def test_a_dry_run_tells_the_padding_of_a_whole_epoch(speech):

@@ -23,6 +23,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from ..processing.folders import said_of
 from .bases import (
     ADAPTER_CONFIG,
     SHOWN,
@@ -31,7 +32,6 @@ from .bases import (
     load_processing,
     name_origin,
     read_object,
-    said_of,
 )
 from .corpus_files import refuse_taken, written_whole
 

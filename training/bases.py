@@ -9,15 +9,12 @@
 """
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import torch
 from huggingface_hub import snapshot_download
-from huggingface_hub.errors import StrictDataclassError
 from transformers import PreTrainedModel
 
 from ..modeling.las import LasForConditionalGeneration, LasModel, LasPreTrainedModel
@@ -27,6 +24,7 @@ from ..modeling.spectrogram_transformer import (
     SpectrogramTransformerModel,
 )
 from ..processing.features import LogMelFeatureExtractor
+from ..processing.folders import check_features_fit, check_tokenizer_fits, one_line, said_of
 from ..processing.processor import AuralProcessor
 from .typed import check_keys, nearest
 
@@ -77,7 +75,9 @@ def load_base(
     _check_complete(model, settings, report["missing_keys"], source)
     name_origin(model, source, folder)
     processing = load_processing(folder, kind, source)
-    _check_fit(model.config, processing, source)
+    if hasattr(processing, "tokenizer"):
+        check_tokenizer_fits(model.config, processing.tokenizer, source)
+    check_features_fit(model.config, getattr(processing, "feature_extractor", processing), source)
     return model, processing
 
 
@@ -101,9 +101,7 @@ def fetch_folder(source: str | Path, revision: str | None = None) -> Path:
             snapshot_download(str(source), revision=revision, allow_patterns=patterns, ignore_patterns=["*/*"])
         )
     except (OSError, ValueError) as error:
-        raise FileNotFoundError(
-            f"{source} is no folder, and not to be had from the Hub: {_one_line(error)}"
-        ) from error
+        raise FileNotFoundError(f"{source} is no folder, and not to be had from the Hub: {one_line(error)}") from error
 
 
 def read_object(path: Path, source: str | Path) -> dict[str, Any]:
@@ -118,7 +116,7 @@ def read_object(path: Path, source: str | Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{source}: {path.name} is not readable JSON: {_one_line(error)}") from error
+        raise ValueError(f"{source}: {path.name} is not readable JSON: {one_line(error)}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{source}: {path.name} holds a {type(content).__name__}; it must be a JSON object")
     return content
@@ -145,23 +143,6 @@ def name_origin(model: PreTrainedModel, source: str | Path, folder: Path) -> Non
     """
     model.name_or_path = model.config._name_or_path = str(source)
     model.config._commit_hash = None if Path(source).is_dir() else folder.name  # snapshots are named by commit
-
-
-@contextmanager
-def said_of(source: str | Path) -> Iterator[None]:
-    """Whatever reading a folder raises becomes one line that names the folder and keeps the reason."""
-    try:
-        yield
-    except Exception as error:  # damaged weights and settings raise whatever their reader raises
-        reason: BaseException = error
-        if isinstance(error, StrictDataclassError) and error.__cause__ is not None:
-            reason = error.__cause__  # the config's own words
-        kind = OSError if isinstance(error, OSError) else ValueError
-        raise kind(f"cannot load a model from {source}: {_one_line(reason)}") from error
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _settings(folder: Path, source: str | Path) -> dict[str, Any]:
@@ -209,19 +190,3 @@ def _check_complete(
         new = (*new, "ctc_head.")
     if lacking := sorted(name for name in missing if not name.startswith(new)):
         raise ValueError(f"{source}: the weights lack {', '.join(lacking[:SHOWN])}, {len(lacking)} tensors in all")
-
-
-def _check_fit(config: Any, processing: Any, source: str | Path) -> None:
-    """Tokenizer and features are those that the model was trained with, as far as numbers tell."""
-    tokenizer = getattr(processing, "tokenizer", None)
-    if tokenizer is not None and len(tokenizer) != config.vocab_size:
-        raise ValueError(
-            f"{source}: the tokenizer has {len(tokenizer)} symbols but the model's vocab_size is {config.vocab_size}"
-        )
-    extractor = getattr(processing, "feature_extractor", processing)
-    facts = {"num_mel_bins": extractor.num_mel_bins, "frame_shift_ms": extractor.seconds_per_frame * 1000}
-    for name, value in facts.items():
-        if abs(value - getattr(config, name)) > 1e-6:
-            raise ValueError(
-                f"{source}: the features have {name}={value:g} but the model's is {getattr(config, name):g}"
-            )

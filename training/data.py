@@ -72,7 +72,7 @@ def load_rows(
         raise TypeError(f"source is a {type(source).__name__}; expected a folder or a datasets Dataset")
     if isinstance(source, Dataset) and len(source) == 0:
         raise ValueError("the dataset is empty")
-    dataset = _undecoded(source, audio_column)
+    dataset = undecoded(source, audio_column)
     columns = _columns(dataset)
     for column in (audio_column, target_column):
         if column not in columns:
@@ -100,8 +100,13 @@ def _columns(dataset: Dataset | IterableDataset) -> list[str]:
     return list(row)
 
 
-def _undecoded(dataset: Dataset | IterableDataset, column: str) -> Dataset | IterableDataset:
-    """The audio column as paths or `{"bytes", "path"}`; arrays in a struct are decoded already and stay."""
+def undecoded(dataset: Dataset | IterableDataset, column: str) -> Dataset | IterableDataset:
+    """The audio column as paths or `{"bytes", "path"}`; arrays in a struct are decoded already and stay.
+
+    Args:
+        dataset: rows.
+        column: of the audio.
+    """
     feature = (dataset.features or {}).get(column)
     if isinstance(dataset, IterableDataset):
         # Renaming or mapping a stream encodes its Audio columns again, even undecoded ones, and that wants torchcodec.
@@ -126,30 +131,41 @@ def _read_folder(folder: Path, split: str | None, target_column: str) -> Dataset
     elif split is not None:
         raise ValueError(f"split is {split!r}; {folder} has {METADATA} itself, so no splits")
     table = folder / METADATA
-    columns, rows = _read_table(table)
+    columns, rows = read_table(table)
     for column in ("file_name", target_column):
         if column not in columns:
             raise ValueError(f"{table} has no column {column!r}; it has {', '.join(columns) or 'none'}")
     if not rows:
         raise ValueError(f"{table} has no rows")
     for number, row in enumerate(rows, start=1):
-        if "" in row or None in row.values():
-            raise ValueError(f"{table}: row {number} does not have {len(columns)} fields; quote texts with commas")
         if not (folder / row["file_name"]).is_file():
             raise FileNotFoundError(f"{table}: row {number} names {row['file_name']!r}, which is not in {folder}")
-    content = {column: [row[column] for row in rows] for column in columns if column != "file_name"}
+    content: dict[str, list[Any]] = {name: [row[name] for row in rows] for name in columns if name != "file_name"}
     if "duration" in content:
         content["duration"] = [_duration(row["duration"], f"{table}: row {i}") for i, row in enumerate(rows, start=1)]
     return Dataset.from_dict({**content, "audio": [str(folder / row["file_name"]) for row in rows]})
 
 
-def _read_table(table: Path) -> tuple[list[str], list[dict[str, Any]]]:
+def read_table(table: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Columns and rows of a metadata.csv, every cell as it is written.
+
+    Args:
+        table: CSV in UTF-8 with a line of names.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is something else, or a row has another number of fields.
+    """
     try:
         with open(table, newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, restkey="", restval=None)
-            return list(reader.fieldnames or []), list(reader)
+            columns, rows = list(reader.fieldnames or []), list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{table} is not CSV in UTF-8: {error}") from error
+    for number, row in enumerate(rows, start=1):
+        if "" in row or None in row.values():
+            raise ValueError(f"{table}: row {number} does not have {len(columns)} fields; quote texts with commas")
+    return columns, rows
 
 
 def _duration(value: str, where: str) -> float:

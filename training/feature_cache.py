@@ -2,7 +2,7 @@
 
     cache = FeatureCache("features")
     train = SpeechDataset(rows, processor, augment_features=…, cache=cache)
-    print(cache.costs(processor.feature_extractor))  # "115 MB an hour of audio (80 mels, 100 frames a second); …"
+    bytes_per_hour(processor.feature_extractor)  # 115 MB with 80 mels and 100 frames a second
 
 - A clip's features lie in a file of their own, `features/3f/3f9a….npy`, named by the sha256 of all that they follow
   from: the extractor's settings, where the audio is cut, and which audio it is. What has changed has another name, so
@@ -77,18 +77,6 @@ class FeatureCache:
         self.counts.add("computed")
         self._write(path, features)
         return features
-
-    def costs(self, feature_extractor: Any) -> str:
-        """What the cache takes up, in one line: computed per hour, and what this run has written."""
-        hourly = bytes_per_hour(feature_extractor)
-        frames = 1 / feature_extractor.seconds_per_frame
-        shape = f"{feature_extractor.num_mel_bins} mels, {frames:g} frames a second"
-        room = max(0, shutil.disk_usage(self.folder).free - self.reserve)
-        written = self.counts.get("bytes", 0) / 1e6
-        return (
-            f"{hourly / 1e6:.0f} MB an hour of audio ({shape}); {written:.0f} MB written by this run; "
-            f"the disk has room for {room / hourly:,.0f} h more"
-        )
 
     def _path(self, audio: Any, feature_extractor: Any, max_seconds: float | None) -> Path:
         settings = {key: value for key, value in feature_extractor.to_dict().items() if key not in OF_FOLDERS}

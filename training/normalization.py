@@ -5,15 +5,13 @@ fine-tunes it how the texts were written that it has seen.
 
     normalize_text("“Ça va?” — Oui!", "letters")  # "ça va oui"
     normalize_text("Room 101", "letters")  # None: letters alone do not say how a number is read out
-    save_normalization("letters", folder)
+    write_whole(folder / FILE_NAME, normalization_json("letters"))
 """
 
 import json
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
-
-from ..processing.files import write_whole
 
 FILE_NAME = "normalization.json"
 _APOSTROPHES = str.maketrans("’‘ʼ＇`´", "''''''")
@@ -80,16 +78,6 @@ def check_normalization(name: str | None) -> str:
     if name not in NORMALIZATIONS:
         raise ValueError(f"normalization is {name!r}; allowed: {', '.join(NORMALIZATIONS)}")
     return name
-
-
-def save_normalization(name: str | None, folder: str | Path) -> Path:
-    """Write the name into a model's folder, as `normalization.json`; returns the file.
-
-    Raises:
-        ValueError: an unknown name.
-        OSError: the file cannot be written.
-    """
-    return write_whole(Path(folder) / FILE_NAME, normalization_json(name))
 
 
 def normalization_json(name: str | None) -> str:

@@ -109,7 +109,7 @@ def read_source(source: Any, target: str, streaming: bool) -> tuple[Dataset | It
     if kind == "folder":
         return _read_folder(found[0], source, target, streaming)
     if kind == "hub":
-        raw = _one_split(_read_hub(source, streaming), source)
+        raw = _one_split(read_hub(source.source, source.subset, source.split, source.revision, streaming), source)
     elif kind == "webdataset":
         raw = _tar_stream(found) if streaming else _tar_rows(found)
     else:
@@ -151,12 +151,26 @@ def _read_folder(
     return stream.cast_column("audio", UNDECODED), [*row_marks(rows), *rows[target]]
 
 
-def _read_hub(source: Any, streaming: bool) -> Any:
-    options = {"name": source.subset, "split": source.split, "revision": source.revision}
+def read_hub(
+    name: str,
+    subset: str | None = None,
+    split: str | None = None,
+    revision: str | None = None,
+    streaming: bool = False,
+) -> Any:
+    """A data set of the Hub, or a dict of its splits.
+
+    Args:
+        name, subset, split, revision: as for `Source`.
+        streaming: read as it is asked for.
+
+    Raises:
+        OSError: it is not there, or the Hub is out of reach.
+    """
     try:
-        return load_dataset(source.source, **options, streaming=streaming)
+        return load_dataset(name, name=subset, split=split, revision=revision, streaming=streaming)
     except OSError as error:  # not found, or no way there
-        raise OSError(f"source is {source.source!r}: no such folder here, and from the Hub: {error}") from error
+        raise OSError(f"source is {name!r}: no such folder here, and from the Hub: {error}") from error
 
 
 def _tar_stream(files: list[str]) -> IterableDataset:

@@ -9,7 +9,6 @@ rows = open_sources(shares, "text")  # rows.weights: three draws of four are pro
 rows = open_sources(shares, "text", streaming=True)  # rows.dataset is an IterableDataset, this process's part of it
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +22,7 @@ from .normalization import check_normalization
 from .row_rules import RowRules, seconds_of
 from .row_targets import TargetForm, common_form
 from .source_files import read_source
+from .world import World
 
 TARGETS = ("text", "label")
 SHUFFLE_BUFFER = 500  # rows of a stream that wait to be drawn: encoded clips, 100 MB or so of speech
@@ -124,9 +124,9 @@ def open_sources(
     opened = [_open(source, target, streaming, normalization, min_seconds, max_seconds) for source in sources]
     if streaming:
         parts = _in_one_form([part.rows for part in opened], target, normalization)
-        rank, world_size = _place(rank, world_size)
+        world = _place(rank, world_size)
         dataset = _joined_streams(parts, weights, seed, shuffle_buffer)
-        dataset = split_dataset_by_node(dataset, rank=rank, world_size=world_size)
+        dataset = split_dataset_by_node(dataset, rank=world.rank, world_size=world.size)
         settings = [target, normalization, min_seconds, max_seconds, seed, shuffle_buffer, weights]
         mark = digest([settings, *(part.marks for part in opened)])
         return Rows(dataset, None, _Sums([part.rules.dropped for part in opened]), mark, None)
@@ -264,18 +264,14 @@ def _checked_weights(sources: list[Source], target: str) -> list[float] | None:
     return weights
 
 
-def _place(rank: int | None, world_size: int | None) -> tuple[int, int]:
-    """This process among those that train together."""
-    import torch.distributed as processes
-
-    running = processes.is_available() and processes.is_initialized()
-    if rank is None:
-        rank = processes.get_rank() if running else int(os.environ.get("RANK", 0))
-    if world_size is None:
-        world_size = processes.get_world_size() if running else int(os.environ.get("WORLD_SIZE", 1))
+def _place(rank: int | None, world_size: int | None) -> World:
+    """This process among those that train together, as far as it is not told."""
+    if rank is None or world_size is None:
+        here = World.current()
+        rank, world_size = here.rank if rank is None else rank, here.size if world_size is None else world_size
     if not 0 <= rank < world_size:
         raise ValueError(f"rank is {rank} and world_size {world_size}; rank must be from 0 to {world_size - 1}")
-    return rank, world_size
+    return World(rank, world_size)
 
 
 class _Sums(Mapping[str, int]):

@@ -9,7 +9,6 @@ the data. The random numbers of an item come from (seed, epoch, process, worker,
 processes and workers, a resumed run hears what an uninterrupted one does.
 """
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -28,6 +27,7 @@ from .mixup import Mixup
 from .skipping import CorruptClipsError, SkippedClips, clip_name, without_name
 from .sound_data import SoundDataset
 from .sound_labels import class_names, find_ids, is_multi_label, label_ids
+from .world import World
 
 MakeItem = Callable[[Mapping[str, Any], np.random.Generator], Mapping[str, Any]]
 
@@ -140,7 +140,7 @@ def stream_items(
     Raises:
         ValueError: labels missing or not wanted, or a mixup of waveforms.
     """
-    rank = int(os.environ.get("RANK", 0)) if rank is None else rank
+    rank = World.current().rank if rank is None else rank
     skipped = SkippedClips() if skipped is None else skipped
     make_item: MakeItem
     if hasattr(processing, "tokenizer"):

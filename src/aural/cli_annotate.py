@@ -128,7 +128,7 @@ def _watcher(quiet: bool) -> Iterator[Any]:
     """A `Watcher` with a bar on standard error for a person, or a line per file for a log; of the first process."""
     from .corpus_inference import Watcher, Work, counted
     from .corpus_shards import Shards
-    from .processes import World
+    from .training.world import World
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

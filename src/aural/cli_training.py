@@ -43,7 +43,7 @@ def train(
 ) -> None:
     """Train a model by a recipe, go on with a run that was stopped, and measure it when it is over."""
     quiet_libraries()
-    from .training.recipe import load_recipe
+    from .training.recipe_files import load_recipe
 
     loaded = load_recipe(recipe, set_ or [])
     if dry_run:
@@ -99,7 +99,7 @@ def merge(
 @recipes_app.command("list")
 def list_recipes() -> None:
     """Name, status and purpose of each recipe."""
-    from .training.recipe import load_recipe, recipe_names
+    from .training.recipe_files import load_recipe, recipe_names
 
     table = Table("recipe", "status", "about")
     for name in recipe_names():
@@ -114,7 +114,8 @@ def show_recipe(
     set_: Set = None,
 ) -> None:
     """The whole recipe as YAML, with what it extends; a start for one of your own."""
-    from .training.recipe import dump_recipe, load_recipe
+    from .training.recipe import dump_recipe
+    from .training.recipe_files import load_recipe
 
     print(dump_recipe(load_recipe(recipe, set_ or [])), end="")
 
@@ -124,6 +125,6 @@ def launch_files(
     name: Annotated[str | None, typer.Argument(help="Name of a file; without, they are listed.")] = None,
 ) -> None:
     """Settings for `accelerate launch`, of one GPU, a node or two: `aural recipes launch one-node > one-node.yaml`."""
-    from .training.recipe import LAUNCHES, launch_file
+    from .training.recipe_files import LAUNCHES, launch_file
 
     print("\n".join(LAUNCHES) if name is None else launch_file(name), end="\n" if name is None else "")

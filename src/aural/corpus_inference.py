@@ -28,8 +28,8 @@ from .annotators import Transcriber
 from .corpus_rows import Corpus, open_corpus
 from .corpus_scores import scores_of_shards
 from .corpus_shards import SHARD_ROWS, SUMMARY, Shards, open_folder, with_columns
-from .processes import World
 from .processing.files import write_whole
+from .training.world import World
 from .version import __version__
 
 

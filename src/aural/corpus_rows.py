@@ -4,18 +4,17 @@ Training's sources (`training/sources.py`) want a target in every row and files 
 is enough, and a file that is missing is a row like any other, which will say so.
 """
 
-import csv
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from datasets import Audio, Dataset, Value, load_dataset, load_from_disk
+from datasets import Dataset, load_dataset, load_from_disk
 
+from .training.data import METADATA, read_table, undecoded
 from .training.fingerprints import digest, file_marks
-from .training.source_files import FORMATS, find_source
+from .training.source_files import FORMATS, find_source, read_hub
 
-METADATA = "metadata.csv"
 ENDINGS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".rf64")
 
 
@@ -58,7 +57,7 @@ def open_corpus(
         rows, fingerprint = _folder_rows(Path(found[0]), split)
         return _checked(rows, "audio", source, fingerprint)
     if kind == "hub":
-        rows = _chosen(_from_hub(source, subset, split), split, source)
+        rows = _chosen(read_hub(source, subset, split), split, source)
         return _checked(rows, audio_column, source, str(rows._fingerprint))
     if kind == "saved":
         rows = _chosen(load_from_disk(found[0]), split, source)
@@ -119,18 +118,10 @@ def _size(path: Path) -> int:
 
 
 def _table(path: Path) -> dict[str, list[Any]]:
-    """The columns of a metadata.csv, as text; `duration` as numbers where they all are."""
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, restkey="", restval=None)
-            names, rows = list(reader.fieldnames or []), list(reader)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path} is not CSV in UTF-8: {error}") from error
+    """The columns of a metadata.csv, as text; `duration` as numbers, None where it is none."""
+    names, rows = read_table(path)
     if "file_name" not in names:
         raise ValueError(f"{path} has no column 'file_name'; it has {', '.join(names) or 'none'}")
-    for number, row in enumerate(rows, start=1):
-        if "" in row or None in row.values():
-            raise ValueError(f"{path}: row {number} does not have {len(names)} fields; quote texts with commas")
     columns: dict[str, list[Any]] = {name: [row[name] for row in rows] for name in names}
     if "duration" in columns:
         columns["duration"] = [_number(value) for value in columns["duration"]]
@@ -142,13 +133,6 @@ def _number(value: str) -> float | None:
         return float(value)
     except ValueError:
         return None
-
-
-def _from_hub(source: str, subset: str | None, split: str | None) -> Any:
-    try:
-        return load_dataset(source, name=subset, split=split)
-    except OSError as error:  # not found, or no way there
-        raise OSError(f"--dataset {source}: no such folder here, and from the Hub: {error}") from error
 
 
 def _chosen(data: Any, split: str | None, source: str) -> Dataset:
@@ -170,8 +154,7 @@ def _checked(rows: Dataset, audio_column: str, source: str, fingerprint: str) ->
     others = [name for name, kind in rows.features.items() if hasattr(kind, "decode_example") and name != audio_column]
     taken = ["audio"] if audio_column != "audio" and "audio" in rows.column_names else []
     rows = rows.remove_columns(sorted({*others, *taken}))
-    if isinstance(rows.features[audio_column], Audio) or rows.features[audio_column] == Value("string"):
-        rows = rows.cast_column(audio_column, Audio(decode=False))
+    rows = undecoded(rows, audio_column)
     if audio_column != "audio":
         rows = rows.rename_column(audio_column, "audio")
     return Corpus(rows, hashlib.sha256(f"{fingerprint} {audio_column} {len(rows)}".encode()).hexdigest())

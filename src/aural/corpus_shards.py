@@ -19,8 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Features
 
-from .processes import World
 from .processing.files import write_whole
+from .training.world import World
 
 SHARD_ROWS = 1000
 TYPES = {  # of the columns that annotators add, and of the place in the corpus

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +16,7 @@ from transformers import set_seed
 
 from .run_tasks import Task, seed_of
 from .runs import Sets, make_task, make_trainer, open_sets, without_misfits
+from .training.feature_cache import bytes_per_hour
 from .training.frame_batches import frame_lengths
 from .training.recipe import Recipe
 from .training.sources import Rows
@@ -38,6 +39,7 @@ class DryRun:
         padding_share: Of the frames of an epoch's batches; of a stream, of those that were tried.
         seconds: Estimate of the training's wall time, without evaluations.
         disk: Bytes of the checkpoints that are kept at once, and of the model.
+        cache: Bytes of the features that are kept; None where none are, or a stream's length is not known.
     """
 
     sets: dict[str, dict[str, Any]]
@@ -49,6 +51,7 @@ class DryRun:
     padding_share: float
     seconds: float
     disk: int
+    cache: int | None
 
 
 def dry_run(recipe: Recipe, console: Console | None = None) -> DryRun:
@@ -62,13 +65,14 @@ def dry_run(recipe: Recipe, console: Console | None = None) -> DryRun:
         OSError, ValueError: As `runs.train`.
     """
     console = console or Console(stderr=True)
+    asked, recipe = recipe, replace(recipe, data=replace(recipe.data, cache=None))  # nothing is kept
     sets = open_sets(recipe)
     set_seed(seed_of(recipe))
     task = make_task(recipe, sets.train, console)
     sets = without_misfits(sets, task)
     with TemporaryDirectory() as scratch:
         trainer = make_trainer(recipe, task, sets, Path(scratch), {}, console)
-        return _measured(recipe, task, sets, trainer)
+        return _measured(asked, task, sets, trainer)
 
 
 def _measured(recipe: Recipe, task: Task, sets: Sets, trainer: AuralTrainer) -> DryRun:
@@ -102,6 +106,7 @@ def _measured(recipe: Recipe, task: Task, sets: Sets, trainer: AuralTrainer) -> 
         padding_share=1 - real / frames,
         seconds=float(np.median(seconds[1:] or seconds)) * accumulated * updates,
         disk=kept * checkpoint + BYTES * parameters,
+        cache=_cache(recipe, task, sets),
     )
 
 
@@ -119,6 +124,14 @@ def _updates(trainer: AuralTrainer, loader: Any) -> int:
     if trainer.args.max_steps > 0:
         return trainer.args.max_steps
     return int(trainer.set_initial_training_values(trainer.args, loader)[-1])
+
+
+def _cache(recipe: Recipe, task: Task, sets: Sets) -> int | None:
+    seconds = [rows.seconds for rows in _roles(sets).values()]
+    if recipe.data.cache is None or None in seconds:
+        return None
+    extractor = getattr(task.processing, "feature_extractor", task.processing)
+    return round(bytes_per_hour(extractor) * sum(one or 0.0 for one in seconds) / 3600)
 
 
 def _vocabulary(task: Task) -> list[str]:
@@ -164,6 +177,7 @@ def render(plan: DryRun) -> list[Table | str]:
         f"{plan.parameters:,} parameters, {plan.trainable:,} of them learn",
         f"{plan.updates:,} updates of {plan.clips_per_update:.1f} clips; {plan.padding_share:.1%} of it padding",
         f"about {_clock(plan.seconds)} of training here, without evaluations, and {decimal(plan.disk)} of disk",
+        *([] if plan.cache is None else [f"kept features take {decimal(plan.cache)} more"]),
     ]
 
 

@@ -12,7 +12,8 @@ from .run_tasks import load_task
 from .runs import usable
 from .training.measuring import measure
 from .training.normalization import load_normalization
-from .training.recipe import Recipe, TrainingSection, load_recipe
+from .training.recipe import Recipe, TrainingSection
+from .training.recipe_files import load_recipe
 from .training.sources import Source, open_sources
 from .training.trainer import AuralTrainer
 

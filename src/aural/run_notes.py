@@ -9,7 +9,8 @@ from typing import Any
 from .run_tasks import seed_of
 from .training.checkpointing import UNFINISHED
 from .training.normalization import FILE_NAME
-from .training.recipe import Recipe, differences, load_recipe
+from .training.recipe import Recipe, differences
+from .training.recipe_files import load_recipe
 
 RECIPE, RUN = "recipe.yaml", "run.json"
 PACKAGES = ("aural", "torch", "transformers", "datasets", "accelerate")

@@ -17,7 +17,6 @@ from rich.console import Console
 from transformers import EarlyStoppingCallback, PrinterCallback, TrainerCallback, set_seed
 
 from .examples import ExamplesCallback
-from .processes import World
 from .processing.files import write_whole
 from .processing.plots import save_figure
 from .run_notes import RECIPE, RUN, as_json, check_same_data, facts_of, finished_run
@@ -36,6 +35,7 @@ from .training.skipping import SkippedClips, SkippingDataset, without_corrupt
 from .training.sources import Rows, open_sources
 from .training.trainer import AuralTrainer
 from .training.trainer_report import card_facts, trainer_report
+from .training.world import World
 
 
 @dataclass(frozen=True)

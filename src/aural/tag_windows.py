@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from .loading import check_features_fit
 from .modeling.spectrogram_transformer import (
     SpectrogramTransformerForAudioClassification,
     SpectrogramTransformerForAudioFrameClassification,
 )
 from .processing import LogMelFeatureExtractor
+from .processing.folders import check_features_fit
 from .processing.windows import Window
 
 SoundModel = SpectrogramTransformerForAudioClassification | SpectrogramTransformerForAudioFrameClassification

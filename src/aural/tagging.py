@@ -16,9 +16,10 @@ import numpy as np
 import torch
 from transformers import AutoFeatureExtractor
 
-from .loading import check_features_fit, load_config, no_conversion, said_of
+from .loading import load_config, no_conversion
 from .processing import LogMelFeatureExtractor
 from .processing.events import THRESHOLD, Event, find_events
+from .processing.folders import check_features_fit, said_of
 from .processing.streaming import log_mel_stream, open_stream
 from .processing.windows import OverlapAverage, Window, windows
 from .tag_windows import (

@@ -8,8 +8,9 @@ from typing import Any, cast
 import torch
 from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor, PreTrainedModel
 
-from .loading import check_features_fit, load_config, no_conversion, said_of
+from .loading import load_config, no_conversion
 from .processing import AuralProcessor, load_audio
+from .processing.folders import check_features_fit, check_tokenizer_fits, said_of
 
 
 @dataclass(frozen=True)
@@ -54,17 +55,10 @@ def load_recognizer(folder: str | Path, device: str | torch.device = "cpu") -> t
     return model.to(device).eval(), processor
 
 
-def _check_fit(config: Any, processor: AuralProcessor, folder: str) -> None:
-    """A model that loads beside another vocabulary would transcribe garbage without a word."""
+def _check_fit(config: Any, processor: Any, folder: str) -> None:
     if not isinstance(processor, AuralProcessor):
         raise ValueError(f"{folder} holds a {type(processor).__name__}, not an AuralProcessor")
-    symbols, rows = len(processor.tokenizer), config.vocab_size
-    if symbols != rows:
-        raise ValueError(f"{folder}: the tokenizer has {symbols} symbols but the model's vocab_size is {rows}")
-    for name in ("pad_token_id", "bos_token_id", "eos_token_id"):
-        ours, theirs = getattr(processor.tokenizer, name), getattr(config, name)
-        if ours != theirs:
-            raise ValueError(f"{folder}: the tokenizer's {name} is {ours} but the model's is {theirs}")
+    check_tokenizer_fits(config, processor.tokenizer, folder)
     check_features_fit(config, processor.feature_extractor, folder)
 
 

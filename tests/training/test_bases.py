@@ -164,10 +164,10 @@ def test_processing_that_does_not_fit_is_refused(tmp_path):
         load_base(folder)
     sounds = save_tagger(tmp_path / "sounds")
     LogMelFeatureExtractor(num_mel_bins=9).save_pretrained(sounds)
-    with pytest.raises(ValueError, match="the features have num_mel_bins=9 but the model's is 8"):
+    with pytest.raises(ValueError, match="the feature extractor gives 9 mels but the model takes 8"):
         load_base(sounds)
     LogMelFeatureExtractor(num_mel_bins=MELS, frame_shift_ms=5.0).save_pretrained(sounds)
-    with pytest.raises(ValueError, match="the features have frame_shift_ms=5 but the model's is 10"):
+    with pytest.raises(ValueError, match="gives a frame every 5 ms but the model's frame_shift_ms is 10"):
         load_base(sounds)
     (sounds / "preprocessor_config.json").unlink()
     with pytest.raises(OSError, match="cannot load a model from"):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from aural.training.normalization import NORMALIZATIONS, load_normalization, normalize_text, save_normalization
+from aural.training.normalization import NORMALIZATIONS, load_normalization, normalization_json, normalize_text
 
 
 @pytest.mark.parametrize(
@@ -40,10 +40,10 @@ def test_a_normalised_text_stays_as_it_is(name):
 
 def test_the_name_lies_beside_a_model(tmp_path):
     assert load_normalization(tmp_path) == "none"
-    assert save_normalization("letters", tmp_path).name == "normalization.json"
+    (tmp_path / "normalization.json").write_text(normalization_json("letters"))
     assert load_normalization(tmp_path) == "letters"
     with pytest.raises(ValueError, match="normalization is 'letter'; allowed: none, spaces, lower, upper, letters"):
-        save_normalization("letter", tmp_path)
+        normalization_json("letter")
     (tmp_path / "normalization.json").write_text('["letters"]')
     with pytest.raises(ValueError, match=r"normalization\.json: "):
         load_normalization(tmp_path)

@@ -5,17 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from aural.training.recipe import (
-    LAUNCHES,
-    NOT_RUN_HERE,
-    Recipe,
-    differences,
-    dump_recipe,
-    launch_file,
-    load_recipe,
-    parse_recipe,
-    recipe_names,
-)
+from aural.training.recipe import Recipe, differences, dump_recipe, parse_recipe
+from aural.training.recipe_files import LAUNCHES, launch_file, load_recipe, recipe_names
 
 SMALL = """
 about: A test.
@@ -111,6 +102,15 @@ def test_null_takes_all_test_sets_or_the_evaluation_set_back(small):
     assert (recipe.data.test, recipe.data.eval) == ({}, [])
 
 
+def test_of_several_recipes_that_are_extended_later_ones_win(small, tmp_path):
+    steps, child = tmp_path / "steps.yaml", tmp_path / "child.yaml"
+    steps.write_text("training: {learning_rate: 0.5, max_steps: 3}")
+    child.write_text(f"extends: [{small}, {steps}]\ntraining: {{max_steps: 4}}")
+    assert load_recipe(child).training == {"learning_rate": 0.5, "max_steps": 4}
+    child.write_text(f"extends: [{steps}, {small}]")
+    assert load_recipe(child).training == {"learning_rate": 0.001, "max_steps": 3}
+
+
 def test_recipes_in_a_circle_are_refused(tmp_path):
     one, other = tmp_path / "one.yaml", tmp_path / "other.yaml"
     one.write_text(f"extends: {other}")
@@ -148,7 +148,7 @@ def test_every_recipe_of_aural_is_whole(name):
     recipe = load_recipe(name)
     assert recipe.about and recipe.make
     assert isinstance(recipe, Recipe)
-    if recipe.status == NOT_RUN_HERE:
+    if recipe.status == "not run here":
         for expected in recipe.expected:
             assert expected.low < expected.high
             assert expected.source
