@@ -1,6 +1,7 @@
 """`aural demo drums` on a made-up corpus of tones: splits, reports, the kept model, going on after an interruption."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,20 @@ from typer.testing import CliRunner
 import aural
 from aural.cli import app
 from aural.drum_demo import PLANS, run_drums
-from aural.drum_folds import BASELINE, CLIPS, KEPT, MOMENTS, load_heard, split_hits, train_classifier
+from aural.drum_folds import (
+    BASELINE,
+    CLIPS,
+    KEPT,
+    MOMENTS,
+    PRESENTED,
+    load_heard,
+    measure_presented,
+    split_hits,
+    train_classifier,
+)
 from aural.training.drum_labels import KITS, LABELS
 from aural.training.drums import load_drums
+from aural.training.linear_baseline import LinearBaseline, hit_features
 from aural.training.report_reader import read_report
 
 LOST = ("mixes-of-fold-3", "hits-of-fold-3", "kept")  # of a run that is taken up again
@@ -66,10 +78,25 @@ def test_the_clip_classifier_hears_no_noise_under_a_hit(corpus):
     assert plain[:20].max() > plain[-90:].max() + 1
 
 
+def test_the_linear_model_may_hear_hits_at_one_level_after_silence_as_the_classifiers_do(corpus):
+    hits = load_drums(corpus)
+    seen, unseen = hits[::2], hits[1::2]
+    softer = [replace(hit, audio=hit.audio * np.float32(0.01)) for hit in unseen]
+    alike, other = measure_presented(seen, unseen), measure_presented(seen, softer)
+    np.testing.assert_allclose(alike.scores, other.scores, atol=1e-4)
+    waves = [
+        np.concatenate([np.zeros(800, np.float32), hit.audio / np.abs(hit.audio).max() * 10**-0.5]) for hit in hits
+    ]
+    features = hit_features([replace(hit, audio=wave) for hit, wave in zip(hits, waves, strict=True)])
+    labels = [LABELS.index(hit.label) for hit in hits]
+    model = LinearBaseline(LABELS).fit(features[::2], labels[::2])
+    np.testing.assert_allclose(alike.scores, model.scores(features[1::2]), atol=1e-4)
+
+
 def test_the_report_over_all_folds_holds_every_hit_once_beside_the_baseline(finished, corpus):
     report = read_report(finished / "report.json")  # counts every score again
     hits = [result for result in report.results if result.dataset == "drum hits"]
-    assert [result.system for result in hits] == [CLIPS, MOMENTS, BASELINE]
+    assert [result.system for result in hits] == [CLIPS, MOMENTS, BASELINE, PRESENTED]
     for result in hits:
         assert sorted(result.names) == sorted(hit.name for hit in load_drums(corpus))
     mixes = {result.dataset for result in report.results} - {"drum hits"}

@@ -30,12 +30,14 @@ from .drum_folds import (
     KEPT,
     MIXES,
     MOMENTS,
+    PRESENTED,
     DrumPlan,
     hear,
     load_heard,
     measure_baseline,
     measure_classifier,
     measure_model,
+    measure_presented,
     plan_facts,
     save_heard,
     split_hits,
@@ -93,7 +95,8 @@ def run_job(job: Job, steps: Any) -> None:
     if job.name.startswith(HITS):
         classifier, extractor = train_classifier(seen, job.plan, job.seed, callbacks)
         facts |= {"parameters": classifier.num_parameters(), "seconds": round(time.perf_counter() - started, 1)}
-        heard = {CLIPS: measure_classifier(classifier, extractor, unseen)}
+        clips = measure_classifier(classifier, extractor, unseen)
+        heard = {CLIPS: clips, PRESENTED: measure_presented(seen, unseen)}
     else:
         model, extractor = train_tagger(seen, job.plan, job.seed, callbacks)
         facts |= {"parameters": model.num_parameters(), "seconds": round(time.perf_counter() - started, 1)}

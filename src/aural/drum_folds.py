@@ -7,7 +7,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -52,6 +52,7 @@ SHARED = "GPL-2"  # it hears kits under this licence or a later version of it, a
 MIXES, HITS = "mixes of fold", "hits of fold"  # splits, by what is learnt there; and their systems
 MOMENTS, CLIPS = "moment classifier", "clip classifier"
 BASELINE = "linear model on log-mel statistics"
+PRESENTED = "linear model, hits presented as to the classifiers"
 
 
 @dataclass(frozen=True)
@@ -261,6 +262,16 @@ def measure_baseline(seen: Sequence[DrumHit], unseen: Sequence[DrumHit], plan: D
     model = LinearBaseline(LABELS).fit(hit_features(seen), [LABELS.index(hit.label) for hit in seen])
     mixes = hear_with_baseline(seen, unseen, plan.baseline, plan.test, seed)
     return _heard(unseen, model.scores(hit_features(unseen)), mixes)
+
+
+def measure_presented(seen: Sequence[DrumHit], unseen: Sequence[DrumHit]) -> Heard:
+    """What the linear baseline makes of single hits that it gets as the clip classifier does."""
+    told, asked = (
+        hit_features([replace(hit, audio=presented(hit)[: round(STROKE_SECONDS * SAMPLING_RATE)]) for hit in hits])
+        for hits in (seen, unseen)
+    )
+    model = LinearBaseline(LABELS).fit(told, [LABELS.index(hit.label) for hit in seen])
+    return _heard(unseen, model.scores(asked))
 
 
 def _heard(unseen: Sequence[DrumHit], scores: np.ndarray, mixes: HeardMixes | None = None) -> Heard:

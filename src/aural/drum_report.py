@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .drum_folds import BASELINE, CLIPS, MOMENTS, DrumPlan, Heard, plan_facts
+from .drum_folds import BASELINE, CLIPS, MOMENTS, PRESENTED, DrumPlan, Heard, plan_facts
 from .training.cards import write_card
 from .training.drum_labels import KITS, LABELS
 from .training.mix_scores import join_heard, results_by_sounds
@@ -27,9 +27,8 @@ CHOSEN = (
     "nothing was changed after that."
 )
 SAME_SOUND = (
-    "The linear model hears recordings as they are. Given single hits as the clip classifier is, at one level after "
-    "50 ms of silence, it is as often right and more even (0.64 accuracy, 0.60 macro recall), by a measurement made "
-    "once the classifier's answers were known; with quiet parts heard as one silence as well, less (0.59, 0.49)."
+    "The linear model hears recordings as they are, and in a row of its own at one level after 50 ms of silence, as "
+    "the classifiers hear them; that row was added once the classifiers' answers were known."
 )
 
 Splits = dict[str, tuple[dict[str, Heard], dict[str, Any]]]  # by name: what each system heard, and facts of the run
@@ -50,7 +49,7 @@ def _results(heard: dict[str, Heard], seed: int, model: str | None = None) -> li
 def _joined(splits: Splits) -> dict[str, Heard]:
     """Each system's answers for all folds together; mixes are named by their fold."""
     joined = {}
-    for system in (CLIPS, MOMENTS, BASELINE):
+    for system in (CLIPS, MOMENTS, BASELINE, PRESENTED):
         parts = {name: heard[system] for name, (heard, _) in splits.items() if system in heard}
         mixes = [
             replace(part.mixes, names=tuple(f"{name}, {clip}" for clip in part.mixes.names))
