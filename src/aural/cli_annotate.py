@@ -143,7 +143,8 @@ def _watcher(quiet: bool) -> Iterator[Any]:
                     processes = f"{world.size} process{'es' if world.size > 1 else ''}"
                     parts = f"{counted(shards.rows, 'row')} in {counted(len(shards), 'shard')}"
                     done = len(shards) - missing
-                    print(f"{processes}; {parts}, of which {done:,} done before", file=sys.stderr, flush=True)
+                    # Another process of this run may have written some of them since it began: none waits for another.
+                    print(f"{processes}; {parts}, of which {done:,} there already", file=sys.stderr, flush=True)
                 rows = sum(len(shards.span(shard)) for shard in mine)
                 self.task = bar.add_task("clips", total=rows, visible=world.rank == 0 and rows > 0)
 
