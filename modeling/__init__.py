@@ -1,11 +1,14 @@
 """Attention, Listen-Attend-Spell, the spectrogram transformer, and their caches."""
 
 from .attention import MultiHeadAttention, masked_softmax, scaled_dot_product_attention
+from .joint_decoding import JointOptions
 from .las import LasForConditionalGeneration, LasModel, LasPreTrainedModel
 from .las_cache import LasCache
 from .listener import Listener
 from .maps import as_grid, attention_rollout
+from .ngram_table import NGramTable
 from .positions import resample_positions
+from .rescoring import Rescored, joint_score, rescore, sequence_parts
 from .spectrogram_transformer import (
     SpectrogramTransformerForAudioClassification,
     SpectrogramTransformerForAudioFrameClassification,
@@ -15,12 +18,15 @@ from .spectrogram_transformer import (
 from .speller import Speller
 
 __all__ = [
+    "JointOptions",
     "LasCache",
     "LasForConditionalGeneration",
     "LasModel",
     "LasPreTrainedModel",
     "Listener",
     "MultiHeadAttention",
+    "NGramTable",
+    "Rescored",
     "SpectrogramTransformerForAudioClassification",
     "SpectrogramTransformerForAudioFrameClassification",
     "SpectrogramTransformerModel",
@@ -28,7 +34,10 @@ __all__ = [
     "Speller",
     "as_grid",
     "attention_rollout",
+    "joint_score",
     "masked_softmax",
     "resample_positions",
+    "rescore",
     "scaled_dot_product_attention",
+    "sequence_parts",
 ]

@@ -2,19 +2,23 @@
 
 Notable here:
 - the context of a step is an input of the next (input feeding), beside being read by the output;
-- the embeddings' share of the first layer's gates is one matrix product for all steps before the loop, and the
-  logits are one after it: inside the loop there is only what depends on the step before;
+- the embeddings' share of the first layer's gates is one matrix product for all steps before the loop, and in decoding
+  a table with a row per token; the logits are one product after the loop: inside it there is only what depends on the
+  step before;
+- an utterance's hypotheses share its memory: the state has a row for each of them, the memory one per utterance;
+- with `query_layer="first"` the layers above the first do not feed the loop, so all their steps are one call;
 - the state is a value that goes in and comes out: the module keeps nothing, so decoding is re-entrant.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from ..configuration.las import LasConfig
-from .attention import ATTENTIONS, Memory
 from .las_cache import SpellerState
+from .speller_attention import ATTENTIONS, Memory
 
 
 def lstm_cell(gates: torch.Tensor, cell: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -31,6 +35,21 @@ class SpellerCell(nn.LSTMCell):
         return torch.cat([self.weight_ih, self.weight_hh], dim=1), self.bias_ih + self.bias_hh
 
 
+@dataclass
+class GateWeights:
+    """The speller's weights as its steps use them.
+
+    Shapes: `embedding` `(4 hidden, embedding)`, the embedding's columns of the first layer; `layers`, per layer
+    `(4 hidden, input + hidden)`, the first without those columns; `biases`, per layer `(4 hidden,)`; `table`
+    `(vocabulary, 4 hidden)`, every token's share of the first layer's gates, bias and all, where decoding keeps one.
+    """
+
+    embedding: torch.Tensor
+    layers: list[torch.Tensor]
+    biases: list[torch.Tensor]
+    table: torch.Tensor | None = None
+
+
 class Speller(nn.Module):
     """The decoder of Chan et al. 2015 (arXiv:1508.01211), section 3.2: AttendAndSpell without the output layer."""
 
@@ -44,19 +63,25 @@ class Speller(nn.Module):
         self.attention = ATTENTIONS[config.attention_kind](config)
         self.dropout = nn.Dropout(config.speller_dropout)
 
-    def initial_state(self, memory: Memory) -> SpellerState:
-        """Zeros, and attention spread evenly over the real states."""
-        batch = memory.values.shape[0]
-        zeros = memory.values.new_zeros(batch, self.config.speller_hidden_size)
+    def initial_state(self, memory: Memory, beams: int = 1) -> SpellerState:
+        """Zeros, and attention spread evenly over the real states; `beams` hypotheses per utterance."""
+        rows = memory.values.shape[0] * beams
+        zeros = memory.values.new_zeros(rows, self.config.speller_hidden_size)
         layers = (zeros,) * self.config.speller_layers
-        context = memory.values.new_zeros(batch, self.config.memory_size)
-        return SpellerState(layers, layers, context, self.attention.initial_weights(memory))
+        context = memory.values.new_zeros(rows, self.config.memory_size)
+        weights = self.attention.initial_weights(memory)
+        return SpellerState(layers, layers, context, weights.repeat_interleave(beams, 0) if beams > 1 else weights)
 
-    def _gate_weights(self) -> tuple[torch.Tensor, list[torch.Tensor], list[torch.Tensor]]:
-        """The embedding's columns of the first layer; per layer the matrix over [input, own hidden], and the bias."""
+    def gate_weights(self, table: bool = False) -> GateWeights:
+        """The weights as steps use them; with `table`, for decoding, with every token's share of the gates."""
         size = self.config.speller_embedding_size
         stacked, biases = (list(each) for each in zip(*(cell() for cell in self.cells), strict=True))
-        return stacked[0][:, :size], [stacked[0][:, size:], *stacked[1:]], biases
+        embedding, layers = stacked[0][:, :size], [stacked[0][:, size:], *stacked[1:]]
+        if not table:
+            return GateWeights(embedding, layers, biases)
+        every = torch.arange(self.config.vocab_size, device=biases[0].device)
+        gates = nn.functional.linear(self.embed_tokens(every), embedding, biases[0])
+        return GateWeights(embedding, [layers[0].contiguous(), *layers[1:]], biases, gates)
 
     def forward(
         self,
@@ -65,54 +90,107 @@ class Speller(nn.Module):
         state: SpellerState,
         head: Callable[[torch.Tensor], torch.Tensor] | None = None,
         sampling: float = 0.0,
+        weights: GateWeights | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor], SpellerState]:
-        """Run over `input_ids` `(batch, targets)` from `state`.
+        """Run over `input_ids` `(rows, targets)` from `state`; rows are the utterances, or their hypotheses in turn.
 
         Args:
             input_ids: Decoder inputs.
-            memory: What to attend to.
+            memory: What to attend to, of each utterance.
             state: Where to start from.
             head: Output layer, needed for `sampling`.
             sampling: Probability that an input token is replaced by a draw from the output of the step before
                 (scheduled sampling, Bengio et al. 2015, arXiv:1506.03099).
+            weights: Those of `gate_weights`, where a caller keeps them from step to step.
 
         Returns:
-            Outputs `(batch, targets, speller_hidden_size + memory_size)`, last layer and context side by side;
-            attention `(batch, heads, targets, keys)`; the outputs of embedding and of every layer
-            `(batch, targets, size)`; the state after the last token.
+            Outputs `(rows, targets, speller_hidden_size + memory_size)`, last layer and context side by side;
+            attention `(rows, heads, targets, keys)`; the outputs of embedding and of every layer
+            `(rows, targets, size)`; the state after the last token.
         """
-        embedding_weight, weights, biases = self._gate_weights()
+        weights = weights or self.gate_weights()
+        embedded = self.dropout(self.embed_tokens(input_ids))  # (rows, targets, embedding)
+        gates = self._embedding_gates(embedded, weights) if weights.table is None else weights.table[input_ids]
+        run = _Run(state, len(memory.values))
+        # Layers above the query's wait until the loop is over, but for draws, which need an output at each step.
+        looped = 1 if self.config.query_layer == "first" and not sampling else len(self.cells)
+        for step_gates in gates.unbind(1):
+            if sampling and head is not None and run.contexts:
+                own = self._draw(head(torch.cat([run.outputs[-1][-1], run.context], dim=-1)))
+                chosen = torch.rand(len(own), 1, device=own.device) < sampling
+                drawn = self._embedding_gates(self.dropout(self.embed_tokens(own)), weights)
+                step_gates = torch.where(chosen, drawn, step_gates)
+            self._step(run, step_gates, memory, weights, looped)
+        layers = [torch.stack(steps, dim=1) for steps in run.outputs[:looped]]
+        for i in range(looped, len(self.cells)):
+            layers.append(self._whole_layer(run, i, layers[-1], weights))
+        outputs = torch.cat([layers[-1], torch.stack(run.contexts, dim=1)], dim=-1)
+        return outputs, torch.cat(run.attentions, dim=2), [embedded, *layers], run.state()
 
-        def gates_of(embedded: torch.Tensor) -> torch.Tensor:
-            return nn.functional.linear(embedded, embedding_weight, biases[0])
+    @staticmethod
+    def _embedding_gates(embedded: torch.Tensor, weights: GateWeights) -> torch.Tensor:
+        return nn.functional.linear(embedded, weights.embedding, weights.biases[0])
 
-        embedded = self.dropout(self.embed_tokens(input_ids))  # (batch, targets, embedding)
-        hidden, cells, context, attended = list(state.hidden), list(state.cell), state.context, state.weights
-        layer_steps: list[list[torch.Tensor]] = [[] for _ in self.cells]
-        contexts: list[torch.Tensor] = []
-        attentions: list[torch.Tensor] = []
-        for gates in gates_of(embedded).unbind(1):
-            if sampling and head is not None and contexts:
-                own = self._draw(head(torch.cat([layer_steps[-1][-1], context], dim=-1)))
-                chosen = torch.rand(len(gates), 1, device=gates.device) < sampling
-                gates = torch.where(chosen, gates_of(self.dropout(self.embed_tokens(own))), gates)
-            below = context
-            for i, weight in enumerate(weights):
-                joined = nn.functional.linear(torch.cat([below, hidden[i]], dim=-1), weight, biases[i] if i else None)
-                hidden[i], cells[i] = lstm_cell(joined if i else joined + gates, cells[i])
-                below = self.dropout(hidden[i])
-                layer_steps[i].append(below)
-            step_context, attended = self.attention(below[:, None], memory, attended)
-            context = step_context[:, 0]
-            contexts.append(context)
-            attentions.append(attended)
-        layers = [torch.stack(steps, dim=1) for steps in layer_steps]
-        outputs = torch.cat([layers[-1], torch.stack(contexts, dim=1)], dim=-1)
-        end = SpellerState(tuple(hidden), tuple(cells), context, attended)
-        return outputs, torch.cat(attentions, dim=2), [embedded, *layers], end
+    def _step(self, run: "_Run", gates: torch.Tensor, memory: Memory, weights: GateWeights, looped: int) -> None:
+        """One token: the looped layers, then attention; `gates` `(rows, 4 hidden)` are the embedding's share."""
+        below = run.context
+        for i in range(looped):
+            bias = weights.biases[i] if i else None  # the first layer's came with the embedding
+            joined = nn.functional.linear(torch.cat([below, run.hidden[i]], dim=-1), weights.layers[i], bias)
+            run.hidden[i], run.cell[i] = lstm_cell(joined if i else joined + gates, run.cell[i])
+            below = self.dropout(run.hidden[i])
+            run.outputs[i].append(below)
+        query = run.outputs[0][-1] if self.config.query_layer == "first" else below
+        context, attended = self.attention(run.by_utterance(query), memory, run.weights)
+        run.context, run.weights = context.flatten(0, 1), attended
+        run.contexts.append(run.context)
+        run.attentions.append(run.by_row(attended))
+
+    def _whole_layer(self, run: "_Run", layer: int, below: torch.Tensor, weights: GateWeights) -> torch.Tensor:
+        """Layer `layer` over all steps of the one below `(rows, targets, hidden)`, in one call."""
+        matrix, bias = weights.layers[layer], weights.biases[layer]
+        size = below.shape[-1]
+        output, hidden, cell = torch.lstm(
+            below,
+            (run.hidden[layer][None], run.cell[layer][None]),
+            [matrix[:, :size].contiguous(), matrix[:, size:].contiguous(), bias, torch.zeros_like(bias)],
+            True,  # biases
+            1,  # layer
+            0.0,  # dropout between layers, of which there are none
+            self.training,
+            False,  # one direction
+            True,  # batch first
+        )
+        run.hidden[layer], run.cell[layer] = hidden[0], cell[0]
+        return self.dropout(output)
 
     @staticmethod
     @torch.no_grad()
     def _draw(logits: torch.Tensor) -> torch.Tensor:
         """Tokens `(batch,)` drawn from logits `(batch, vocabulary)`, on the device and without gradient."""
         return logits.float().softmax(dim=-1).multinomial(1)[:, 0]
+
+
+class _Run:
+    """What one run of the loop holds: the state as it goes, and what each step gave."""
+
+    def __init__(self, state: SpellerState, utterances: int) -> None:
+        self.utterances = utterances
+        self.hidden, self.cell, self.context = list(state.hidden), list(state.cell), state.context
+        self.weights = self.by_utterance(state.weights[:, :, 0]).transpose(1, 2)  # (utterances, heads, beams, keys)
+        self.outputs: list[list[torch.Tensor]] = [[] for _ in state.hidden]
+        self.contexts: list[torch.Tensor] = []
+        self.attentions: list[torch.Tensor] = []
+
+    def by_utterance(self, rows: torch.Tensor) -> torch.Tensor:
+        """`(utterances * beams, …)` as `(utterances, beams, …)`."""
+        return rows.unflatten(0, (self.utterances, -1))
+
+    @staticmethod
+    def by_row(weights: torch.Tensor) -> torch.Tensor:
+        """Weights `(utterances, heads, beams, keys)` as `(utterances * beams, heads, 1, keys)`."""
+        return weights.transpose(1, 2).flatten(0, 1)[:, :, None]
+
+    def state(self) -> SpellerState:
+        """The state after the last step."""
+        return SpellerState(tuple(self.hidden), tuple(self.cell), self.context, self.by_row(self.weights))

@@ -8,6 +8,15 @@ from aural import LasConfig, LasForConditionalGeneration
 
 MELS = 6
 VOCABULARY = 9
+VARIANTS: dict[str, dict[str, Any]] = {  # every way in which a speller can attend
+    "dot": {"attention_kind": "dot"},
+    "additive": {"attention_kind": "additive"},
+    "location": {"attention_kind": "location"},
+    "multihead": {"attention_kind": "multihead", "attention_heads": 2},
+    "none": {"attention_kind": "none"},
+    "first": {"query_layer": "first"},
+    "slots": {"memory_slots": 3},
+}
 
 
 def tiny_config(**overrides: Any) -> LasConfig:

@@ -12,8 +12,9 @@ Models, collator and metrics work with the stock `Seq2SeqTrainer` as well; what 
    item once more to measure it; with either, `predict` then answers in that order, labels beside predictions;
 4. the epoch reaches the sampler and the dataset in every case (`EpochCallback`);
 5. `layer_decay` lets layers learn the slower the nearer they are to the input (`layer_decay.py`);
-6. whole checkpoints, exact resuming, and stops by signal (`resuming.py`);
-7. a measured card, and pushes of nothing but a model (`publishing_trainer.py`).
+6. guided attention, where the model's config has it, fades over the updates that the config names;
+7. whole checkpoints, exact resuming, and stops by signal (`resuming.py`);
+8. a measured card, and pushes of nothing but a model (`publishing_trainer.py`).
 """
 
 from functools import partial
@@ -189,6 +190,18 @@ class AuralTrainer(PublishingTrainer):
 
     def _data_seed(self) -> int:
         return self.args.seed if self.args.data_seed is None else self.args.data_seed
+
+    def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
+        """As in the stock Trainer; guided attention fades linearly, by the update that a resumed run stands at too.
+
+        Args:
+            model, inputs, args, kwargs: As in the stock Trainer.
+        """
+        config: Any = self.model.config
+        if weight := getattr(config, "guided_attention_weight", 0.0):
+            left = max(0.0, 1 - self.state.global_step / config.guided_attention_updates)
+            inputs = {**inputs, "guided_attention_weight": weight * left}
+        return super().training_step(model, inputs, *args, **kwargs)
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """The optimizer of `args`, its learning rates decayed by layer if that is asked for.

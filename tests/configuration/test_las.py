@@ -64,11 +64,25 @@ def test_save_and_load_keep_every_field(tmp_path):
         ("eos_token_id", []),
         ("pad_token_id", 2),
         ("eos_token_id", [2, 99]),
+        ("query_layer", "middle"),
+        ("memory_slots", 0),
+        ("phoneme_vocab_size", -1),
+        ("phoneme_ctc_weight", float("inf")),
+        ("phoneme_ctc_weight", 0.3),  # and no phonemes
+        ("guided_attention_weight", -1),
+        ("guided_attention_sigma", 0),
+        ("guided_attention_updates", 0),
     ],
 )
 def test_impossible_values_are_refused_by_name(field, value):
     with pytest.raises(Exception, match=field):
         LasConfig(**{field: value})
+
+
+@pytest.mark.parametrize(("heads", "size"), [(3, 12), (2, 15)])
+def test_heads_divide_the_attention_and_the_listeners_states(heads, size):
+    with pytest.raises(Exception, match=f"attention_heads={heads} must divide attention_size={size} and twice"):
+        LasConfig(attention_kind="multihead", attention_heads=heads, attention_size=size, listener_hidden_size=8)
 
 
 def test_a_ctc_head_on_a_layer_with_too_few_states_is_refused():

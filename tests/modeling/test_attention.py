@@ -5,13 +5,9 @@ import math
 import pytest
 import torch
 
-from aural.modeling.attention import (
-    ATTENTIONS,
-    MultiHeadAttention,
-    masked_softmax,
-    scaled_dot_product_attention,
-)
-from tests.tiny import tiny_config
+from aural.modeling.attention import MultiHeadAttention, masked_softmax, scaled_dot_product_attention
+from aural.modeling.speller_attention import ATTENTIONS
+from tests.tiny import VARIANTS, tiny_config
 
 
 def test_scaled_dot_product_attention_is_the_formula_worked_by_hand():
@@ -71,7 +67,7 @@ def test_multi_head_attention_refuses_a_size_that_does_not_divide():
         MultiHeadAttention(10, 3)
 
 
-@pytest.mark.parametrize("kind", ["dot", "location"])
+@pytest.mark.parametrize("kind", ["dot", "additive", "location"])
 def test_weights_of_every_kind_sum_to_one_and_are_zero_on_padding(kind):
     torch.manual_seed(0)
     attention = ATTENTIONS[kind](tiny_config())
@@ -83,6 +79,56 @@ def test_weights_of_every_kind_sum_to_one_and_are_zero_on_padding(kind):
         torch.testing.assert_close(weights.sum(-1), torch.ones(2, 1, 1))
         assert (weights[1, ..., 3:] == 0).all()
         torch.testing.assert_close(context, weights[:, 0] @ memory.values)
+
+
+def test_additive_attention_is_bahdanaus_energy():
+    torch.manual_seed(0)
+    attention = ATTENTIONS["additive"](tiny_config(attention_kind="additive"))
+    states, queries = torch.randn(1, 7, 16), torch.randn(1, 2, 12)
+    memory = attention.prepare(states, torch.ones(1, 7, dtype=torch.bool))
+    context, weights = attention(queries, memory, attention.initial_weights(memory))
+    for which in range(2):
+        energy = [
+            attention.energy_proj.weight
+            @ (attention.query_proj.weight @ queries[0, which] + attention.key_proj(states[0, frame])).tanh()
+            for frame in range(7)
+        ]
+        torch.testing.assert_close(weights[0, 0, which], torch.cat(energy).softmax(0))
+        torch.testing.assert_close(context[0, which], weights[0, 0, which] @ states[0])
+
+
+def test_multihead_attention_of_a_speller_equals_pytorchs():
+    torch.manual_seed(0)
+    config = tiny_config(attention_kind="multihead", attention_heads=2, attention_size=16)
+    ours = ATTENTIONS["multihead"](config).double()
+    theirs = torch.nn.MultiheadAttention(16, 2, kdim=16, vdim=16, batch_first=True).double()
+    with torch.no_grad():
+        theirs.in_proj_weight.copy_(torch.cat([torch.eye(16), ours.key_proj.weight, ours.value_proj.weight]))
+        theirs.in_proj_bias.copy_(torch.cat([torch.zeros(16), ours.key_proj.bias, ours.value_proj.bias]))
+        theirs.out_proj.load_state_dict(ours.output_proj.state_dict())
+    states, queries = torch.randn(2, 7, 16).double(), torch.randn(2, 3, 12).double()
+    mask = torch.tensor([[True] * 7, [True] * 4 + [False] * 3])
+    memory = ours.prepare(states, mask)
+    context, weights = ours(queries, memory, ours.initial_weights(memory))
+    asked = ours.query_proj(queries)
+    expected, expected_weights = theirs(asked, states, states, key_padding_mask=~mask, average_attn_weights=False)
+    torch.testing.assert_close(context, expected)
+    torch.testing.assert_close(weights, expected_weights)
+
+
+@pytest.mark.parametrize("kind", ["dot", "additive", "location", "multihead", "none"])
+def test_several_queries_at_once_get_what_each_gets_alone(kind):
+    torch.manual_seed(0)
+    attention = ATTENTIONS[kind](tiny_config(**VARIANTS[kind]))
+    memory = attention.prepare(torch.randn(2, 7, 16), torch.tensor([[True] * 7, [True] * 4 + [False] * 3]))
+    queries = torch.randn(2, 3, 12)
+    previous = attention.initial_weights(memory).expand(-1, -1, 3, -1)
+    previous = previous * torch.rand(previous.shape) if kind != "none" else previous
+    context, weights = attention(queries, memory, previous)
+    for which in range(3):
+        alone = attention(queries[:, which : which + 1], memory, previous[:, :, which : which + 1])
+        torch.testing.assert_close(context[:, which : which + 1], alone[0], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(weights[:, :, which : which + 1], alone[1], atol=1e-5, rtol=1e-5)
 
 
 def test_location_attention_is_chorowskis_energy():

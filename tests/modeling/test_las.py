@@ -1,19 +1,21 @@
 """LasForConditionalGeneration: padding, labels, losses, gradients, saving, errors."""
 
+import math
+
 import pytest
 import torch
 
 from aural import LasForConditionalGeneration, LasModel
-from aural.modeling.las_loss import las_loss
-from tests.tiny import MELS, VOCABULARY, clips, tiny_config, tiny_las
+from aural.modeling.las_loss import Heard, las_loss
+from tests.tiny import MELS, VARIANTS, VOCABULARY, clips, tiny_config, tiny_las
 
-KINDS = ["dot", "location", "none"]
+KINDS = list(VARIANTS)
 LABELS = torch.tensor([[4, 5, 5, 6, 2], [7, 8, 2, -100, -100], [6, 2, -100, -100, -100]])
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_padding_does_not_change_logits_whatever_it_holds(kind):
-    model = tiny_las(attention_kind=kind)
+    model = tiny_las(scale=0.5, **VARIANTS[kind])
     lengths = [41, 22, 3]
     features, mask = clips(lengths)
     expected = model(features, mask, labels=LABELS, output_attentions=True)
@@ -27,7 +29,7 @@ def test_padding_does_not_change_logits_whatever_it_holds(kind):
 
 @pytest.mark.parametrize("kind", ["dot", "location"])
 def test_alignment_sums_to_one_over_real_frames_and_is_zero_on_padding(kind):
-    model = tiny_las(attention_kind=kind)
+    model = tiny_las(**VARIANTS[kind])
     features, mask = clips([41, 22, 3])
     alignment = model(features, mask, labels=LABELS, output_attentions=True).cross_attentions[0]
     assert alignment.shape == (3, 1, 5, 11)  # ceil(41 / 4) listener frames
@@ -102,11 +104,15 @@ def test_joint_loss_is_the_weighted_sum_of_speller_and_ctc():
     torch.testing.assert_close(output.loss, (0.6 * speller + 0.4 * ctc) / 10, rtol=1e-5, atol=1e-5)
 
 
-def test_every_parameter_is_initialised_and_gets_a_gradient():
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_parameter_is_initialised_and_gets_a_gradient(kind):
     torch.manual_seed(0)
-    model = LasForConditionalGeneration(tiny_config(ctc_weight=0.3))
+    weights = {"ctc_weight": 0.3, "phoneme_vocab_size": 7, "phoneme_ctc_weight": 0.5}
+    model = LasForConditionalGeneration(tiny_config(**VARIANTS[kind], **weights))
     features, mask = clips([40, 32, 20])
-    model(features, mask, labels=LABELS).loss.backward()
+    phonemes = torch.tensor([[4, 5, 6], [4, -100, -100], [6, 5, -100]])
+    slots = model.config.memory_slots  # all of them, so that each one learns
+    model(features, mask, labels=LABELS, phoneme_targets=phonemes, memory_slots=slots).loss.backward()
     for name, parameter in model.named_parameters():
         assert parameter.isfinite().all(), name
         assert parameter.abs().max() < 2, name  # nothing left as memory held it
@@ -127,11 +133,13 @@ def test_two_models_of_one_seed_are_equal_and_of_two_seeds_are_not():
 @pytest.mark.parametrize("kind", KINDS)
 def test_loss_of_a_tiny_batch_falls_to_near_zero(kind):
     torch.manual_seed(0)
-    model = LasForConditionalGeneration(tiny_config(attention_kind=kind, ctc_weight=0.2, speller_hidden_size=32))
+    model = LasForConditionalGeneration(tiny_config(**VARIANTS[kind], ctc_weight=0.2, speller_hidden_size=32))
     features, mask = clips([40, 32, 20])
     optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
-    for _ in range(120):
+    for _ in range(400):
         loss = model(features, mask, labels=LABELS).loss
+        if loss.item() < 0.02:
+            break
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -242,11 +250,62 @@ def test_listener_states_may_come_as_a_tuple():
 def test_weights_that_are_loaded_when_they_are_used_give_the_same_logits(kind):
     from accelerate import cpu_offload
 
-    model = tiny_las(attention_kind=kind)
+    model = tiny_las(**VARIANTS[kind])
     features, mask = clips([20, 16, 8])
     expected = model(features, mask, labels=LABELS).logits
     offloaded = cpu_offload(model, execution_device=torch.device("cpu"))
     torch.testing.assert_close(offloaded(features, mask, labels=LABELS).logits, expected)
+
+
+def test_the_phonemes_ctc_loss_is_added_with_its_weight():
+    model = tiny_las(phoneme_vocab_size=7, phoneme_ctc_weight=0.5)
+    features, mask = clips([40, 32, 20])
+    phonemes = torch.tensor([[4, 6, 6, 5, 2], [5, 4, 2, -100, -100], [6, 2, -100, -100, -100]])
+    listened = model.model.listen(features, mask)
+    log_probs = model.phoneme_head(listened.ctc_states).log_softmax(-1)
+    texts = [[4, 6, 6, 5], [5, 4], [6]]  # without <eos>
+    expected = model(features, mask, labels=LABELS).loss
+    for row, (text, frames) in enumerate(zip(texts, listened.ctc_mask.sum(-1).tolist(), strict=True)):
+        path = (log_probs[row, :frames], torch.tensor(text), (frames,), (len(text),))
+        expected = expected + 0.5 * torch.nn.functional.ctc_loss(*path, reduction="sum") / 10
+    loss = model(features, mask, labels=LABELS, phoneme_targets=phonemes).loss
+    torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-5)
+    with pytest.raises(ValueError, match=r"phoneme_targets\[0, 1\]=7 .* 0 to 6"):
+        model(features, mask, labels=LABELS, phoneme_targets=phonemes.where(phonemes != 6, 7))
+    with pytest.raises(ValueError, match="phoneme_targets row 2 cannot be aligned"):
+        model(*clips([40, 32, 4]), labels=LABELS[:, :2], phoneme_targets=phonemes[[0, 1, 1]])
+
+
+def test_ctc_alone_trains_the_listener_and_leaves_the_speller_alone():
+    torch.manual_seed(0)
+    model = LasForConditionalGeneration(tiny_config(ctc_weight=1.0))
+    features, mask = clips([40, 32, 20])
+    taught = model.train()(features, mask, labels=LABELS)
+    assert taught.logits is None
+    torch.testing.assert_close(taught.loss, model.eval()(features, mask, labels=LABELS).loss)
+    taught.loss.backward()
+    for name, weight in model.named_parameters():
+        asleep = name.startswith(("model.speller.", "output_mlp.", "lm_head."))
+        assert (weight.requires_grad, weight.grad is not None) == (not asleep, not asleep), name
+
+
+def test_guided_attention_is_tachibanas_penalty():
+    model = tiny_las(guided_attention_sigma=0.3)
+    features, mask = clips([40, 32, 20])
+    output = model(features, mask, labels=LABELS, output_attentions=True)
+    lengths, frames, penalty = [5, 3, 2], [10, 8, 5], 0.0
+    for row, (targets, states) in enumerate(zip(lengths, frames, strict=True)):
+        for n in range(targets):
+            for t in range(states):
+                away = (n + 0.5) / targets - (t + 0.5) / states
+                weight = output.cross_attentions[0][row, 0, n, t].item()
+                penalty += weight * (1 - math.exp(-(away**2) / (2 * 0.3**2)))
+    guided = model(features, mask, labels=LABELS, guided_attention_weight=2.0)
+    torch.testing.assert_close(guided.loss, output.loss + 2 * penalty / 10, rtol=1e-5, atol=1e-5)
+    assert guided.cross_attentions is None  # nobody asked for them
+    model.config.guided_attention_weight = 2.0
+    assert torch.equal(model(features, mask, labels=LABELS).loss, output.loss)  # it leads in training alone
+    torch.testing.assert_close(model.train()(features, mask, labels=LABELS).loss, guided.loss)
 
 
 def test_several_ends_are_all_left_out_of_ctc_targets():
@@ -366,19 +425,19 @@ def test_loss_is_computed_in_full_precision():
     torch.manual_seed(0)
     logits, ctc = torch.randn(3, 5, VOCABULARY).bfloat16(), torch.randn(3, 9, VOCABULARY).bfloat16()
     config, mask = tiny_config(ctc_weight=0.4), torch.ones(3, 9, dtype=torch.bool)
-    loss = las_loss(logits, LABELS, config, ctc, mask)
+    loss = las_loss(Heard(logits, ctc, ctc_mask=mask), LABELS, config)
     assert loss.dtype == torch.float32
-    assert torch.equal(loss, las_loss(logits.float(), LABELS, config, ctc.float(), mask))
+    assert torch.equal(loss, las_loss(Heard(logits.float(), ctc.float(), ctc_mask=mask), LABELS, config))
 
 
 def test_the_ctc_blank_is_the_padding_id_of_the_config():
     torch.manual_seed(0)
     logits, ctc, mask = torch.randn(3, 5, 9), torch.randn(3, 9, 9), torch.ones(3, 9, dtype=torch.bool)
     labels = LABELS.masked_fill(LABELS == 8, 3)
-    expected = las_loss(logits, labels, tiny_config(ctc_weight=1.0), ctc, mask)
+    expected = las_loss(Heard(logits, ctc, ctc_mask=mask), labels, tiny_config(ctc_weight=1.0))
     swapped = ctc[..., [8, *range(1, 8), 0]]  # 0 and 8 change places
     torch.testing.assert_close(
-        las_loss(logits, labels, tiny_config(ctc_weight=1.0, pad_token_id=8), swapped, mask), expected
+        las_loss(Heard(logits, swapped, ctc_mask=mask), labels, tiny_config(ctc_weight=1.0, pad_token_id=8)), expected
     )
 
 

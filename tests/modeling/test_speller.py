@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from tests.tiny import tiny_las
+from tests.tiny import VARIANTS, tiny_las
 
 
-@pytest.mark.parametrize("kind", ["dot", "location", "none"])
+@pytest.mark.parametrize("kind", [kind for kind in VARIANTS if kind != "slots"])
 def test_speller_is_lstm_cells_that_read_the_context_of_the_step_before(kind):
-    model = tiny_las(attention_kind=kind)
+    model = tiny_las(**VARIANTS[kind])
     speller = model.model.speller
     torch.manual_seed(0)
     mask = torch.tensor([[True] * 7, [True] * 4 + [False] * 3])
@@ -24,7 +24,8 @@ def test_speller_is_lstm_cells_that_read_the_context_of_the_step_before(kind):
         for i, cell in enumerate(cells):
             states[i] = cell(below, states[i])
             below = states[i][0]
-        context, weights = speller.attention(below[:, None], memory, weights)
+        query = states[0][0] if kind == "first" else below
+        context, weights = speller.attention(query[:, None], memory, weights)
         context = context[:, 0]
         expected.append(torch.cat([below, context], dim=-1))
         alignment.append(weights)
@@ -36,8 +37,52 @@ def test_speller_is_lstm_cells_that_read_the_context_of_the_step_before(kind):
         torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-5)
 
 
-def test_running_in_two_parts_gives_what_one_run_gives():
+@pytest.mark.parametrize("kind", [kind for kind in VARIANTS if kind != "slots"])
+def test_hypotheses_share_their_utterances_memory(kind):
+    speller = tiny_las(**VARIANTS[kind]).model.speller
+    torch.manual_seed(0)
+    mask = torch.tensor([[True] * 7, [True] * 4 + [False] * 3])
+    states = torch.randn(2, 7, 16)
+    ids = torch.tensor([[1, 4, 7], [1, 5, 5], [1, 6, 6], [1, 4, 4], [1, 8, 3], [1, 7, 4]])  # three per utterance
+    shared = speller.attention.prepare(states, mask)
+    copied = speller.attention.prepare(states.repeat_interleave(3, 0), mask.repeat_interleave(3, 0))
+    mine = speller(ids, shared, speller.initial_state(shared, 3))
+    theirs = speller(ids, copied, speller.initial_state(copied))
+    for one, other in zip((*mine[:2], *mine[2]), (*theirs[:2], *theirs[2]), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(mine[3].weights, theirs[3].weights, atol=1e-5, rtol=1e-5)
+
+
+def test_a_table_of_the_embeddings_gates_gives_what_the_product_gives():
     speller = tiny_las().model.speller
+    memory = speller.attention.prepare(torch.randn(2, 7, 16), torch.ones(2, 7, dtype=torch.bool))
+    ids = torch.tensor([[1, 4, 7, 5], [1, 6, 6, 2]])
+    weights = speller.gate_weights(table=True)
+    assert weights.table.shape == (9, 48)
+    expected = speller(ids, memory, speller.initial_state(memory))[0]
+    torch.testing.assert_close(speller(ids, memory, speller.initial_state(memory), weights=weights)[0], expected)
+
+
+def test_scheduled_sampling_reads_the_upper_layers_at_every_step_whichever_layer_asks():
+    speller = tiny_las(query_layer="first").model.speller
+    memory = speller.attention.prepare(torch.randn(2, 7, 16), torch.ones(2, 7, dtype=torch.bool))
+    ids = torch.tensor([[1, 4, 7, 5], [1, 6, 6, 2]])
+    seen = []
+
+    def head(outputs):
+        seen.append(outputs)
+        return torch.nn.functional.one_hot(ids[:, len(seen)], 9) * 1e4  # its own draw is the text
+
+    start = speller.initial_state(memory)
+    expected = speller(ids, memory, start)[0]
+    sampled = speller(ids, memory, start, head, sampling=0.999)[0]
+    torch.testing.assert_close(sampled, expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(torch.stack(seen, 1), expected[:, :3], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("layer", ["last", "first"])
+def test_running_in_two_parts_gives_what_one_run_gives(layer):
+    speller = tiny_las(query_layer=layer).model.speller
     memory = speller.attention.prepare(torch.randn(2, 7, 16), torch.ones(2, 7, dtype=torch.bool))
     ids = torch.tensor([[1, 4, 7, 5], [1, 6, 6, 2]])
     whole = speller(ids, memory, speller.initial_state(memory))[0]

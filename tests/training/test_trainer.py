@@ -1,5 +1,7 @@
 """Training with the stock Seq2SeqTrainer and with AuralTrainer: metrics, checkpoints, repeatable and resumed runs."""
 
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -266,3 +268,26 @@ def test_the_short_batch_of_a_grouped_epoch_can_be_dropped(processor, rows, tmp_
     arguments = {"train_sampling_strategy": "group_by_length", "dataloader_drop_last": True}
     loader = make_trainer(AuralTrainer, processor, rows, tmp_path, **arguments).get_train_dataloader()
     assert [len(batch["labels"]) for batch in loader] == [3, 3, 3]  # eleven rows
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_guided_attention_fades_over_its_updates_and_a_resumed_run_knows_where_it_stands(
+    resumed, processor, rows, tmp_path, monkeypatch
+):
+    given = []
+    forward = LasForConditionalGeneration.forward
+
+    @functools.wraps(forward)  # the Trainer reads its signature
+    def watched(model, *args, guided_attention_weight=None, **kwargs):
+        given.append(guided_attention_weight)
+        return forward(model, *args, guided_attention_weight=guided_attention_weight, **kwargs)
+
+    monkeypatch.setattr(LasForConditionalGeneration, "forward", watched)
+    trainer = make_trainer(AuralTrainer, processor, rows, tmp_path, max_steps=2 if resumed else 4)
+    trainer.model.config.update({"guided_attention_weight": 3.0, "guided_attention_updates": 3})
+    trainer.train()
+    if resumed:
+        trainer = make_trainer(AuralTrainer, processor, rows, tmp_path, max_steps=4)
+        trainer.model.config.update({"guided_attention_weight": 3.0, "guided_attention_updates": 3})
+        trainer.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
+    assert given == [pytest.approx(weight) for weight in (3.0, 2.0, 1.0, 0.0)]
