@@ -54,13 +54,14 @@ def check_features_fit(config: Any, extractor: LogMelFeatureExtractor, name: str
         )
 
 
-def check_tokenizer_fits(config: Any, tokenizer: Any, name: str | Path) -> None:
+def check_tokenizer_fits(config: Any, tokenizer: Any, name: str | Path, phonemes: Any = None) -> None:
     """A model that loads beside another vocabulary would write garbage without a word.
 
     Args:
         config: Has `vocab_size` and the special ids.
         tokenizer: The tokenizer beside the model.
         name: What errors call the two by.
+        phonemes: The phoneme tokenizer beside it, if there is one.
 
     Raises:
         ValueError: Another number of symbols, or another special id.
@@ -72,3 +73,7 @@ def check_tokenizer_fits(config: Any, tokenizer: Any, name: str | Path) -> None:
         ours, theirs = getattr(tokenizer, token), getattr(config, token)
         if ours != theirs:
             raise ValueError(f"{name}: the tokenizer's {token} is {ours} but the model's is {theirs}")
+    if phonemes is not None and len(phonemes) != (rows := getattr(config, "phoneme_vocab_size", 0)):
+        raise ValueError(
+            f"{name}: the phoneme tokenizer has {len(phonemes)} symbols but the model's phoneme_vocab_size is {rows}"
+        )

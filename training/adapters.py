@@ -38,7 +38,8 @@ from .corpus_files import refuse_taken, written_whole
 BASE_CONFIG = "base_config.json"
 ADAPTER_FOLDER = "adapter"  # of a run, beside the merged model
 TARGETS = {"las": ("attention", "output_mlp"), "spectrogram_transformer": ("attention", "mlp")}  # by model type
-WHOLE = ("embed_tokens", "lm_head", "ctc_head", "classifier", "pooler")  # modules that are trained and saved whole
+# Modules that are trained and saved whole.
+WHOLE = ("embed_tokens", "lm_head", "ctc_head", "phoneme_head", "classifier", "pooler")
 NUMBERS = re.compile(r"(\.\d+)+$")
 
 

@@ -76,7 +76,7 @@ def load_base(
     name_origin(model, source, folder)
     processing = load_processing(folder, kind, source)
     if hasattr(processing, "tokenizer"):
-        check_tokenizer_fits(model.config, processing.tokenizer, source)
+        check_tokenizer_fits(model.config, processing.tokenizer, source, processing.phoneme_tokenizer)
     check_features_fit(model.config, getattr(processing, "feature_extractor", processing), source)
     return model, processing
 

@@ -14,8 +14,9 @@ from ..processing.processor import IGNORED_LABEL
 class SpeechCollator:
     """Pad features with zeros and labels with -100, and say which frames are real.
 
-    Called with a list of `{"input_features": (frames, mels), "labels": (targets,)}`; lists, numpy arrays and tensors
-    alike. Other keys are left out. Labels may be absent from every item (prediction), not from some.
+    Called with a list of `{"input_features": (frames, mels), "labels": (targets,)}`, and `phoneme_targets` of the same
+    form for a second objective; lists, numpy arrays and tensors alike. Other keys are left out. Labels of a kind may
+    be absent from every item (prediction), not from some.
 
     Args:
         mels: mel bands that every item must have; None takes the first item's.
@@ -24,10 +25,11 @@ class SpeechCollator:
         model: when given, its `decoder_input_ids` for the labels are added, as transformers' own seq2seq collator
             does. Only the Trainer's `label_smoothing_factor` needs it, which takes the labels away from the model;
             `LasConfig.label_smoothing` does not.
+        phoneme_vocab_size: when given, labels of phonemes must lie below it.
 
     Returns:
         `input_features` (batch, frames, mels) float32, `attention_mask` (batch, frames) int64 with 1 on real frames,
-        and `labels` (batch, targets) int64 if the items have them.
+        and `labels` (batch, targets) and `phoneme_targets` (batch, phonemes) int64 if the items have them.
 
     Raises:
         ValueError: no items, or an item, named by its place in the batch, with a wrong shape, no frames, no labels or
@@ -38,38 +40,24 @@ class SpeechCollator:
     vocab_size: int | None = None
     pad_to_multiple_of: int | None = None
     model: Any = None
+    phoneme_vocab_size: int | None = None
 
     def __post_init__(self) -> None:
         check_counts(mels=self.mels, vocab_size=self.vocab_size, pad_to_multiple_of=self.pad_to_multiple_of)
+        check_counts(phoneme_vocab_size=self.phoneme_vocab_size)
 
     def __call__(self, items: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
         if not items:
             raise ValueError("the batch has no items")
         features = [item_features(item, index) for index, item in enumerate(items)]
         batch = pad_features(features, self.mels, self.pad_to_multiple_of)
-        if not have_labels(items):
-            return batch
-        labels = [self._labels(item["labels"], index) for index, item in enumerate(items)]
-        batch["labels"] = torch.nn.utils.rnn.pad_sequence(labels, batch_first=True, padding_value=IGNORED_LABEL)
-        if self.model is not None:
+        for name, size in (("labels", self.vocab_size), ("phoneme_targets", self.phoneme_vocab_size)):
+            if have_labels(items, name):
+                labels = [item_labels(item[name], index, name, size) for index, item in enumerate(items)]
+                batch[name] = torch.nn.utils.rnn.pad_sequence(labels, batch_first=True, padding_value=IGNORED_LABEL)
+        if self.model is not None and "labels" in batch:
             batch["decoder_input_ids"] = self.model.prepare_decoder_input_ids_from_labels(batch["labels"])
         return batch
-
-    def _labels(self, labels: Any, index: int) -> Tensor:
-        ids = torch.as_tensor(labels)
-        if ids.dim() != 1 or ids.numel() == 0:
-            raise ValueError(
-                f"item {index}: labels have shape {tuple(ids.shape)}; expected (targets,), at least one (<eos>)"
-            )
-        if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
-            raise ValueError(f"item {index}: labels are {ids.dtype}; expected integers")
-        outside = (ids < 0) & (ids != IGNORED_LABEL)
-        if self.vocab_size is not None:
-            outside |= ids >= self.vocab_size
-        if outside.any():
-            limit = "" if self.vocab_size is None else f" and below {self.vocab_size}, the size of the vocabulary"
-            raise ValueError(f"item {index}: label {int(ids[outside][0])}; labels must be at least 0{limit}")
-        return ids.long()  # (targets,)
 
 
 def check_counts(**counts: int | None) -> None:
@@ -91,13 +79,31 @@ def item_features(item: Mapping[str, Any], index: int) -> Tensor:
     return features  # (frames, mels)
 
 
-def have_labels(items: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether the items have labels: all of them or none."""
-    labelled = [index for index, item in enumerate(items) if item.get("labels") is not None]
+def have_labels(items: Sequence[Mapping[str, Any]], name: str = "labels") -> bool:
+    """Whether the items have labels under this name: all of them or none."""
+    labelled = [index for index, item in enumerate(items) if item.get(name) is not None]
     if labelled and len(labelled) < len(items):
         bare = min(set(range(len(items))) - set(labelled))
-        raise ValueError(f"item {bare} has no labels while item {labelled[0]} has")
+        raise ValueError(f"item {bare} has no {name} while item {labelled[0]} has")
     return bool(labelled)
+
+
+def item_labels(labels: Any, index: int, name: str = "labels", size: int | None = None) -> Tensor:
+    """Ids (targets,) int64 of the item at place `index` of a batch: at least one, and below `size` where told."""
+    ids = torch.as_tensor(labels)
+    if ids.dim() != 1 or ids.numel() == 0:
+        raise ValueError(
+            f"item {index}: {name} have shape {tuple(ids.shape)}; expected (targets,), at least one (<eos>)"
+        )
+    if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
+        raise ValueError(f"item {index}: {name} are {ids.dtype}; expected integers")
+    outside = (ids < 0) & (ids != IGNORED_LABEL)
+    if size is not None:
+        outside |= ids >= size
+    if outside.any():
+        limit = "" if size is None else f" and below {size}, the size of the vocabulary"
+        raise ValueError(f"item {index}: {name[:-1]} {int(ids[outside][0])}; {name} must be at least 0{limit}")
+    return ids.long()  # (targets,)
 
 
 def pad_features(

@@ -29,6 +29,7 @@ from ..processing.audio import audio_duration, load_audio
 METADATA = "metadata.csv"
 UNDECODED = {"bytes": Value("binary"), "path": Value("string")}
 Augmentation = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+Respelling = Callable[[Mapping[str, Any]], Mapping[str, Any]]  # a row to a row with another text, or with phonemes
 
 
 def load_speech(
@@ -189,7 +190,8 @@ def prepare_item(
     """One row with `audio` and `text` to one item; also for `IterableDataset.map`.
 
     Args:
-        row: `audio` as `load_audio` takes it, `text` a string.
+        row: `audio` as `load_audio` takes it, `text` a string, and `phonemes`, symbols separated by spaces, where they
+            are known; a processor without a tokenizer for them leaves them alone.
         processor: an `AuralProcessor`.
         augment_audio: waveform (samples,) and generator to waveform.
         augment_features: features (frames, mels) and generator to features.
@@ -197,30 +199,36 @@ def prepare_item(
         cache: a `FeatureCache` that features are taken from; not with `augment_audio`.
 
     Returns:
-        `input_features` (frames, mels) float32 and `labels`, a list of ids ending in `<eos>`.
+        `input_features` (frames, mels) float32 and `labels`, a list of ids ending in `<eos>`; `phoneme_targets` of the
+        same form where the row has phonemes and the processor a tokenizer for them.
 
     Raises:
         OSError: the audio cannot be read.
-        ValueError: the text is not a string, or augmentations have no generator.
+        ValueError: the text or the phonemes are not a string, or augmentations have no generator.
     """
-    if not isinstance(row["text"], str):
-        raise ValueError(f"text is {row['text']!r}, not a string")
+    texts = {"text": row["text"]}
+    if row.get("phonemes") is not None and getattr(processor, "phoneme_tokenizer", None) is not None:
+        texts["phonemes"] = row["phonemes"]
+    for name, text in texts.items():
+        if not isinstance(text, str):
+            raise ValueError(f"{name} is {text!r}, not a string")
     if generator is None and (augment_audio is not None or augment_features is not None):
         raise ValueError("generator is None: augmentations draw from the generator that they are handed")
     if cache is not None:
         refuse_cached(augment_audio=augment_audio)
         features = cache.features(row["audio"], processor.feature_extractor)  # (frames, mels)
-        item = processor(text=row["text"])
+        item = processor(**texts)
     else:
         rate = processor.feature_extractor.sampling_rate
         waveform = load_audio(row["audio"], sampling_rate=rate)  # (samples,)
         if augment_audio is not None and generator is not None:
             waveform = augment_audio(waveform, generator)
-        item = processor(audio=waveform, text=row["text"], sampling_rate=rate)
+        item = processor(audio=waveform, sampling_rate=rate, **texts)
         features = np.asarray(item["input_features"][0], dtype=np.float32)  # (frames, mels)
     if augment_features is not None and generator is not None:
         features = augment_features(features, generator)
-    return {"input_features": features, "labels": item["labels"]}
+    labels = {name: item[name] for name in ("labels", "phoneme_targets") if name in item}
+    return {"input_features": features, **labels}
 
 
 def refuse_cached(**changes: Any) -> None:
@@ -304,6 +312,7 @@ class SpeechDataset(AudioDataset):
         augment_features: the same for features (frames, mels).
         seed: with epoch and index, of that generator.
         cache: a `FeatureCache`, in place of computing features each time; not with `augment_audio`.
+        respell: changes a row before all else, such as `PhonemeRows`; None leaves rows as they are.
 
     Raises:
         ValueError: no rows, rows without `audio` and `text`, or a cache where waveforms change.
@@ -317,6 +326,7 @@ class SpeechDataset(AudioDataset):
         augment_features: Augmentation | None = None,
         seed: int = 0,
         cache: Any = None,
+        respell: Respelling | None = None,
     ) -> None:
         super().__init__(dataset, "text", seed)
         if cache is not None:
@@ -325,10 +335,11 @@ class SpeechDataset(AudioDataset):
         self.processor = processor
         self.augment_audio = augment_audio
         self.augment_features = augment_features
+        self.respell = respell
 
     def make_item(self, index: int, generator: np.random.Generator) -> dict[str, Any]:
         """As `prepare_item` makes it."""
-        row = self.dataset[index]
+        row = self.dataset[index] if self.respell is None else self.respell(self.dataset[index])
         return prepare_item(row, self.processor, self.augment_audio, self.augment_features, generator, self.cache)
 
 

@@ -84,6 +84,44 @@ def adapt_vocabulary(model: PreTrainedModel, old_tokenizer: Any, new_tokenizer: 
     return adaptation
 
 
+def adapt_phonemes(model: PreTrainedModel, old_tokenizer: Any, new_tokenizer: Any) -> Adaptation:
+    """Give the CTC head that hears phonemes others, in place; those that both know keep their weights.
+
+    A model without such a head gets a new one. The config's `phoneme_vocab_size` becomes the new tokenizer's.
+
+    Args:
+        model: Such as `LasForConditionalGeneration`.
+        old_tokenizer: Of the head as it is; None: there is none.
+        new_tokenizer: Of phonemes; its `<pad>` is the model's CTC blank.
+
+    Raises:
+        TypeError: The model hears no phonemes.
+        ValueError: `old_tokenizer` is another model's, or the blank of `new_tokenizer` is another id.
+    """
+    changed: Any = model
+    if not hasattr(changed.config, "phoneme_vocab_size"):
+        raise TypeError(f"model is a {type(model).__name__}, which hears no phonemes")
+    old = [] if old_tokenizer is None else _symbols(old_tokenizer, "old_tokenizer")
+    new = _symbols(new_tokenizer, "new_tokenizer")
+    if len(old) != changed.config.phoneme_vocab_size:
+        raise ValueError(
+            f"old_tokenizer has {len(old)} symbols but the model's phoneme_vocab_size is "
+            f"{changed.config.phoneme_vocab_size}"
+        )
+    if new_tokenizer.pad_token_id != changed.config.blank_id:
+        raise ValueError(
+            f"new_tokenizer's <pad> is {new_tokenizer.pad_token_id}; it must be the blank, {changed.config.blank_id}"
+        )
+    if changed.phoneme_head is None:
+        changed.phoneme_head = nn.Linear(changed.config.memory_size, len(new)).to(changed.lm_head.weight)
+        model._init_weights(changed.phoneme_head)
+        adaptation = Adaptation((), tuple(new), ())
+    else:
+        adaptation = _replace_rows(model, [changed.phoneme_head], old, new)
+    changed.config.phoneme_vocab_size = len(new)
+    return adaptation
+
+
 def adapt_labels(model: PreTrainedModel, names: Sequence[str], multi_label: bool = False) -> Adaptation:
     """Give a model that classifies other labels, in place; labels that both know by name keep their weights.
 

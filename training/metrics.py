@@ -230,11 +230,9 @@ def compute_metrics(processor: Any) -> Callable[[Any], dict[str, float]]:
 
 
 def decode_with_unknown(tokenizer: Any, ids: list[int], unknown: str) -> str:
-    """Decoded `ids` with `unknown` where the unknown token stands."""
-    parts: list[list[int]] = [[]]
-    for token in ids:
-        if token == tokenizer.unk_token_id:
-            parts.append([])
-        else:
-            parts[-1].append(token)
-    return unknown.join(tokenizer.decode(part, skip_special_tokens=True) for part in parts)
+    """Decoded `ids` with `unknown` where the unknown token stands, as a symbol among the others, spaces and all."""
+    dropped = set(tokenizer.all_special_ids) - ({tokenizer.unk_token_id} if unknown else set())
+    kept = [token for token in ids if token not in dropped]
+    symbols = tokenizer.convert_ids_to_tokens(kept)
+    written = [unknown if token == tokenizer.unk_token_id else one for token, one in zip(kept, symbols, strict=True)]
+    return tokenizer.convert_tokens_to_string(written)

@@ -16,6 +16,7 @@ from typing import Any, Literal, get_type_hints
 import yaml  # type: ignore[import-untyped]
 from transformers import Seq2SeqTrainingArguments
 
+from ..processing.tokenizers import check_options
 from .mixup import Mixup
 from .sources import Source
 from .typed import check_keys, convert, fill
@@ -64,7 +65,7 @@ class ModelSection:
         architecture: Class of the model.
         preset: Name of a config's preset, for a new model of a class that has some.
         config: Fields of a new model's config.
-        base: Folder or Hub id to start from; `preset`, `config`, `data.features` and `tokenizer` are then the base's.
+        base: Folder or Hub id to start from; `preset`, `config` and `data.features` are then the base's.
         revision: Of a base on the Hub.
         base_config: Fields of the base's config to change: dropout, SpecAugment, weights of losses.
         freeze: Parts that do not learn, such as "listener" or "layers.0-5".
@@ -144,15 +145,38 @@ class AugmentationSection:
 
 @dataclass(frozen=True)
 class TokenizerSection:
-    """`tokenizer:` how text becomes ids, of a new model that writes.
+    """`tokenizer:` how text becomes ids. What a base has, it keeps where that writes all training texts.
 
     Args:
-        unit: What an id stands for.
-        alphabet: The symbols; None: those of the training texts. A stream needs them.
+        unit: What an id stands for. None: what it stands for in the base; of a new model, a character.
+        alphabet: Of characters: the symbols; None: those of the training texts. A stream needs them.
+        vocab_size: Of words and subwords: most symbols, special ones included; None: all words, 1,000 subwords.
+        min_count: Of words: how often one must occur in the training texts; None: once.
+        kind: Of subwords: "bpe" or "unigram"; None: "bpe".
+        phonemes: Language whose phonemes eSpeak NG makes of texts, such as "en-us" or "nl". Of the unit "phoneme", the
+            model writes them; None: the texts are phonemes already. Of other units, a second CTC head hears them
+            beside the text, by `phoneme_ctc_weight` of the model's config; None: there is no such head. A column
+            `phonemes` of the data counts before eSpeak NG.
     """
 
-    unit: Literal["character"] = "character"
+    unit: Literal["character", "word", "subword", "phoneme"] | None = None
     alphabet: str | None = None
+    vocab_size: int | None = None
+    min_count: int | None = None
+    kind: Literal["bpe", "unigram"] | None = None
+    phonemes: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.alphabet is not None and self.unit not in (None, "character"):
+            raise ValueError(f"alphabet is for the unit character, and unit is {self.unit!r}")
+        if self.unit is not None:
+            check_options(self.unit, self.options)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What is told of the unit, as `train_tokenizer` takes it."""
+        told = {"vocab_size": self.vocab_size, "min_count": self.min_count, "kind": self.kind}
+        return {name: value for name, value in told.items() if value is not None}
 
 
 @dataclass

@@ -4,26 +4,27 @@ One class per kind of target. A run (`runs.py`) knows neither: it opens the rows
 hands them to the Trainer.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from rich.console import Console
 
-from .configuration import LasConfig, SpectrogramTransformerConfig
+from .configuration import SpectrogramTransformerConfig
 from .modeling import LasForConditionalGeneration, SpectrogramTransformerForAudioClassification
-from .processing import AuralProcessor, LogMelFeatureExtractor, train_tokenizer
-from .training.augmentation import InTurn, RandomEqualizer, RandomGain, RandomNoise, RandomSpeed
+from .processing import AuralProcessor, LogMelFeatureExtractor
+from .run_features import made_by, make_augmentations, make_cache, make_extractor
+from .run_symbols import adapted_base, las_config, new_symbols, spoken_of, without_phonemes
 from .training.bases import load_base
 from .training.collator import SpeechCollator
-from .training.data import Augmentation, SpeechDataset
-from .training.feature_cache import FeatureCache
-from .training.feature_statistics import estimate_mean_std, with_statistics
-from .training.fine_tuning import adapt_labels, adapt_vocabulary
+from .training.data import Respelling, SpeechDataset
+from .training.fine_tuning import adapt_labels
 from .training.metrics import compute_metrics
+from .training.phoneme_rows import PhonemeRows
 from .training.recipe import Recipe
+from .training.recipe_fields import check_config, config_fields
 from .training.skipping import SkippedClips
 from .training.sound_collator import SoundCollator
 from .training.sound_data import SoundDataset
@@ -31,8 +32,6 @@ from .training.sound_labels import is_multi_label, label_names, label_options
 from .training.sound_metrics import compute_tagging_metrics
 from .training.streams import ItemStream, stream_items
 from .training.typed import check_keys
-
-STATISTICS_CLIPS = 500  # that mean and std of the features are estimated on
 
 
 class Task(Protocol):
@@ -76,11 +75,13 @@ class Recognition:
         recipe: What is trained, or was.
         model: A LAS.
         processing: Its processor.
+        spoken: Makes phonemes of training texts; None: where the model writes phonemes, those of its tokenizer.
     """
 
     recipe: Recipe
     model: Any
     processing: AuralProcessor
+    spoken: PhonemeRows | None = None
     target: ClassVar[str] = "text"
 
     @classmethod
@@ -96,28 +97,41 @@ class Recognition:
             console: For what takes long.
 
         Raises:
+            ImportError: Phonemes are wanted, and the extra for them is missing.
             OSError: The base cannot be read.
             ValueError: A config field or feature option is wrong, or a stream comes without an alphabet.
         """
-        if recipe.model.base is None:
-            extractor = make_extractor(recipe, rows, console)
-            processor = AuralProcessor(extractor, train_tokenizer(_symbols(recipe, rows)))
-            return cls(recipe, LasForConditionalGeneration(_las_config(recipe, processor)), processor)
-        changes = recipe.model.base_config
-        check_keys(changes, config_fields(LasConfig), "model.base_config")
-        model, processor = load_base(recipe.model.base, recipe.model.revision, recipe.model.architecture, **changes)
-        symbols = _symbols(recipe, rows)
-        if processor.tokenizer.unk_token_id in processor.tokenizer("".join(symbols)).input_ids:
-            tokenizer = train_tokenizer(symbols)
-            adapt_vocabulary(model, processor.tokenizer, tokenizer)
-            processor = AuralProcessor(processor.feature_extractor, tokenizer)
-        return cls(recipe, model, processor)
+        if recipe.model.base is not None:
+            return cls(recipe, *adapted_base(recipe, rows, console))
+        extractor = make_extractor(recipe, rows, console)
+        symbols = new_symbols(recipe, rows, console)
+        model = LasForConditionalGeneration(las_config(recipe, symbols, made_by(extractor)))
+        return cls(recipe, model, AuralProcessor(extractor, symbols.tokenizer, symbols.phonemes), symbols.spoken)
 
     def dataset(self, rows: Any, training: bool) -> SpeechDataset:
-        """Features and ids; augmented if it is for training."""
+        """Features and ids; augmented, and with phonemes beside the text, if it is for training."""
         extractor = self.processing.feature_extractor
         audio, features = make_augmentations(self.recipe, extractor) if training else (None, None)
-        return SpeechDataset(rows, self.processing, audio, features, seed_of(self.recipe), make_cache(self.recipe))
+        return SpeechDataset(
+            rows,
+            self.processing,
+            audio,
+            features,
+            seed_of(self.recipe),
+            make_cache(self.recipe),
+            self._respelling(rows, training),
+        )
+
+    def _respelling(self, rows: Any, training: bool) -> Respelling | None:
+        """What becomes of a row's text: phonemes in its place, in training also beside it."""
+        spoken = self._spoken()
+        if spoken is None or (spoken.place != "text" and not training):
+            return None if self.processing.phoneme_tokenizer is None else without_phonemes
+        spoken.learn(rows)
+        return spoken
+
+    def _spoken(self) -> PhonemeRows | None:
+        return spoken_of(self.processing) if self.spoken is None else self.spoken
 
     def stream(self, rows: Any, skipped: SkippedClips) -> ItemStream:
         """Training items of a stream, without end."""
@@ -134,26 +148,52 @@ class Recognition:
     def misfits(self, rows: Any) -> list[int]:
         """Clips that even CTC's shortest path is too long for, when played as fast as training may play them."""
         config, extractor = self.model.config, self.processing.feature_extractor
-        if not config.ctc_weight:
+        if not config.has_ctc:
             return []
         reduction = config.reduction_at(config.resolved_ctc_layer)
         fastest = max([1.0, *self.recipe.augmentation.speed])
         found = []
-        for index, (text, seconds) in enumerate(zip(rows["text"], self.dataset(rows, False).durations, strict=True)):
+        needed = self._shortest_paths(rows)
+        for index, (steps, seconds) in enumerate(zip(needed, self.dataset(rows, False).durations, strict=True)):
             states = extractor.frame_count(int(seconds * extractor.sampling_rate / fastest)) // reduction
-            repeats = sum(one == other for one, other in pairwise(text))
-            if seconds and len(text) + repeats > states:  # 0 s: a damaged header, found out when it is to be heard
+            if seconds and steps > states:  # 0 s: a damaged header, found out when it is to be heard
                 found.append(index)
         return found
 
+    def _shortest_paths(self, rows: Any) -> list[int]:
+        """The fewest CTC states that each text, or its phonemes, can be aligned to."""
+        config, spoken = self.model.config, self._spoken()
+        needed = [0] * len(rows)
+        heard = None
+        if spoken is not None:
+            spoken.learn(rows)
+            heard = [text or "" for text in spoken.spoken(rows)]
+        written = heard if spoken is not None and spoken.place == "text" else rows["text"]
+        objectives = [(config.ctc_weight, self.processing.tokenizer, written)]
+        objectives.append((config.phoneme_ctc_weight, self.processing.phoneme_tokenizer, heard))
+        for weight, tokenizer, texts in objectives:
+            if weight and tokenizer is not None and texts is not None:
+                ids = tokenizer(list(texts), add_special_tokens=False).input_ids
+                needed = [max(before, _shortest_path(one)) for before, one in zip(needed, ids, strict=True)]
+        return needed
+
     def collator(self) -> SpeechCollator:
         """Padded with zeros; ids below the vocabulary."""
-        extractor = self.processing.feature_extractor
-        return SpeechCollator(mels=extractor.num_mel_bins, vocab_size=len(self.processing.tokenizer))
+        extractor, phonemes = self.processing.feature_extractor, self.processing.phoneme_tokenizer
+        return SpeechCollator(
+            mels=extractor.num_mel_bins,
+            vocab_size=len(self.processing.tokenizer),
+            phoneme_vocab_size=None if phonemes is None else len(phonemes),
+        )
 
     def metrics(self) -> Callable[[Any], dict[str, float]]:
-        """`wer` and `cer`."""
+        """`wer` and `cer`; of a model that writes phonemes, `wer` is of symbols, borders of words among them."""
         return compute_metrics(self.processing)
+
+
+def _shortest_path(ids: Sequence[int]) -> int:
+    """States of the shortest CTC path: one for each id, and a blank between two of the same."""
+    return len(ids) + sum(one == other for one, other in pairwise(ids))
 
 
 @dataclass(frozen=True)
@@ -285,89 +325,14 @@ def load_task(folder: str | Path, recipe: Recipe | None) -> Task:
     return TASKS[name](Recipe() if recipe is None else recipe, model, processing)
 
 
-def make_extractor(recipe: Recipe, rows: Any, console: Console) -> LogMelFeatureExtractor:
-    """The extractor of a new model; with `normalize: global` and no mean, both come from training clips."""
-    options = dict(recipe.data.features)
-    allowed = [
-        name for name in LogMelFeatureExtractor().to_dict() if not name.endswith("_type") or name == "window_type"
-    ]
-    check_keys(options, allowed, "data.features")
-    estimated = options.get("normalize") == "global" and options.get("mean") is None
-    if not estimated:
-        return LogMelFeatureExtractor(**options)
-    if rows is None:
-        raise ValueError("data.features.normalize is 'global': a stream needs mean and std beside it")
-    raw = LogMelFeatureExtractor(**{**options, "normalize": None})
-    mean, std = estimate_mean_std(rows, raw, STATISTICS_CLIPS, progress=console.is_terminal, skip_corrupt=True)
-    return with_statistics(raw, mean, std)
-
-
-def make_cache(recipe: Recipe) -> FeatureCache | None:
-    """Where features are kept, if the recipe says so."""
-    return None if recipe.data.cache is None else FeatureCache(recipe.data.cache)
-
-
-def make_augmentations(
-    recipe: Recipe, extractor: LogMelFeatureExtractor
-) -> tuple[Augmentation | None, Augmentation | None]:
-    """What changes waveforms, and what changes features, in training; None for nothing."""
-    section = recipe.augmentation
-    waves: list[Augmentation] = []
-    if section.speed:
-        waves.append(RandomSpeed(section.speed))
-    if section.gain_db:
-        waves.append(RandomGain(section.gain_db))
-    if section.noise_db:
-        waves.append(RandomNoise(*section.noise_db))
-    std = extractor.std if isinstance(extractor.std, float) else 1.0
-    features = RandomEqualizer(section.equalizer_db, std) if section.equalizer_db else None
-    return InTurn(waves) if waves else None, features
-
-
-def _las_config(recipe: Recipe, processor: AuralProcessor) -> LasConfig:
-    section, extractor = recipe.model, processor.feature_extractor
-    if section.preset is not None:
-        raise ValueError(f"model.preset is {section.preset!r}, but a LAS has no presets; use model.config")
-    made = {"vocab_size": len(processor.tokenizer), **_made_by(extractor)}
-    _check_config(section.config, LasConfig, made)
-    return LasConfig(**section.config, **made)
-
-
 def _transformer_config(
     recipe: Recipe, extractor: LogMelFeatureExtractor, labels: Mapping[str, Any]
 ) -> SpectrogramTransformerConfig:
-    section, made = recipe.model, {**_made_by(extractor), **labels}
-    _check_config(section.config, SpectrogramTransformerConfig, made)
+    section, made = recipe.model, {**made_by(extractor), **labels}
+    check_config(section.config, SpectrogramTransformerConfig, made)
     return SpectrogramTransformerConfig.from_preset(section.preset or "tiny", **section.config, **made)
-
-
-def _made_by(extractor: LogMelFeatureExtractor) -> dict[str, Any]:
-    """Config fields that follow from the features."""
-    return {"num_mel_bins": extractor.num_mel_bins, "frame_shift_ms": extractor.seconds_per_frame * 1000}
-
-
-def config_fields(kind: Any) -> list[str]:
-    """Names of a config's own fields."""
-    return [one.name for one in fields(kind) if one.init]
 
 
 def seed_of(recipe: Recipe) -> int:
     """Of data and weights."""
     return int(recipe.training.get("seed", 42))
-
-
-def _check_config(told: Mapping[str, Any], kind: Any, made: Mapping[str, Any]) -> None:
-    """Fields of `model.config` exist, and do not tell what follows from the data."""
-    check_keys(told, config_fields(kind), "model.config")
-    for name in told:
-        if name in made:
-            raise ValueError(f"model.config.{name} is {told[name]!r}, but it follows from the data: leave it out")
-
-
-def _symbols(recipe: Recipe, rows: Any) -> list[str]:
-    """The symbols that a model is to write: the alphabet, or those of the training texts."""
-    if recipe.tokenizer.alphabet is not None:
-        return sorted(set(recipe.tokenizer.alphabet))
-    if rows is None:
-        raise ValueError("tokenizer.alphabet is missing: the texts of a stream are not known before its end")
-    return sorted({symbol for text in rows["text"] for symbol in text})

@@ -1,16 +1,19 @@
 """The processor: audio becomes features, text becomes labels, ids become text, and a folder holds it all."""
 
 import json
+import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
-from transformers import AutoFeatureExtractor, AutoTokenizer
+from transformers import AutoFeatureExtractor, AutoProcessor, AutoTokenizer
 
 from aural.configuration.las import LasConfig
 from aural.processing.features import LogMelFeatureExtractor
 from aural.processing.processor import AuralProcessor
-from aural.processing.tokenizers import train_tokenizer
+from aural.processing.tokenizers import language_of, train_tokenizer, unit_of
 
 RATE = 16_000  # Hz
 AutoFeatureExtractor.register(LasConfig, LogMelFeatureExtractor, exist_ok=True)  # `import aural` does so too
@@ -116,3 +119,76 @@ def test_lists_of_numpy_integers_and_of_tensors_decode_without_the_ignored(proce
 def test_an_empty_list_of_texts_is_refused(processor):
     with pytest.raises(ValueError, match="text is an empty list"):
         processor(text=[])
+
+
+@pytest.fixture(scope="module")
+def hearing(processor):
+    """A processor of characters, with phonemes beside."""
+    phonemes = train_tokenizer(["w ʌ n | t uː", "aɪ tʃ"], "phoneme", language="en-us")
+    return AuralProcessor(processor.feature_extractor, processor.tokenizer, phonemes)
+
+
+def test_phonemes_become_labels_beside_those_of_the_text(hearing):
+    inputs = hearing(text=["one", "two one"], phonemes=["w ʌ n", "t uː | w ʌ n"], return_tensors="pt")
+    rows = hearing.phoneme_tokenizer(["w ʌ n", "t uː | w ʌ n"]).input_ids
+    assert [len(row) for row in rows] == [4, 7]
+    assert inputs["phoneme_targets"].tolist() == [rows[0] + [-100] * 3, rows[1]]
+    assert inputs["phoneme_targets"].dtype == torch.int64
+    assert torch.equal(inputs["labels"], hearing(text=["one", "two one"], return_tensors="pt")["labels"])
+    assert hearing(phonemes="aɪ tʃ") == {"phoneme_targets": hearing.phoneme_tokenizer("aɪ tʃ").input_ids}
+    assert hearing.model_input_names == ["input_features", "attention_mask", "labels", "phoneme_targets"]
+
+
+def test_phonemes_that_nothing_hears_or_of_another_number_are_refused(processor, hearing):
+    with pytest.raises(ValueError, match="has no phoneme_tokenizer"):
+        processor(phonemes="w ʌ n")
+    with pytest.raises(ValueError, match="audio holds 1 waveforms, phonemes 2 texts"):
+        hearing(audio=wave(0.3), phonemes=["w", "n"], sampling_rate=RATE)
+    with pytest.raises(ValueError, match="phonemes is an empty list"):
+        hearing(phonemes=[])
+    with pytest.raises(TypeError, match="phoneme_tokenizer is a str, not a tokenizer"):
+        AuralProcessor(processor.feature_extractor, processor.tokenizer, "phonemes")
+
+
+def test_the_second_tokenizer_is_saved_and_loaded_with_the_first(processor, hearing, tmp_path):
+    hearing.save_pretrained(tmp_path)
+    assert not [path for path in tmp_path.iterdir() if path.is_dir()]  # a folder on the Hub is flat
+    for loader in (AuralProcessor, AutoProcessor):
+        loaded = loader.from_pretrained(tmp_path)
+        assert type(loaded) is AuralProcessor
+        assert loaded(text="two'", phonemes="tʃ | w ʌ n") == hearing(text="two'", phonemes="tʃ | w ʌ n")
+        assert loaded.tokenizer.get_vocab() == hearing.tokenizer.get_vocab()
+        assert loaded.phoneme_tokenizer.get_vocab() == hearing.phoneme_tokenizer.get_vocab()
+        assert (unit_of(loaded.phoneme_tokenizer), language_of(loaded.phoneme_tokenizer)) == ("phoneme", "en-us")
+        assert loaded.to_dict()["phoneme_tokenizer"] == hearing.to_dict()["phoneme_tokenizer"]
+    assert AutoTokenizer.from_pretrained(tmp_path).get_vocab() == processor.tokenizer.get_vocab()
+    processor.save_pretrained(tmp_path)  # over it
+    assert AuralProcessor.from_pretrained(tmp_path).phoneme_tokenizer is None
+
+
+def test_the_second_tokenizer_is_copied_with_the_processor(hearing):
+    copied = pickle.loads(pickle.dumps(hearing))
+    assert copied(phonemes="tʃ") == hearing(phonemes="tʃ")
+
+
+def test_without_aural_the_folders_own_code_loads_both_tokenizers(hearing, tmp_path):
+    hearing.save_pretrained(tmp_path / "model")
+    script = (
+        "import json, sys\n"
+        "sys.modules['aural'] = None\n"
+        "from transformers import AutoProcessor\n"
+        "processor = AutoProcessor.from_pretrained(sys.argv[1], trust_remote_code=True)\n"
+        "processor.save_pretrained(sys.argv[1] + '-again')\n"
+        "print(json.dumps(dict(processor(text='two', phonemes='tʃ | w ʌ n'))))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script, str(tmp_path / "model")],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={"HF_HOME": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "PATH": ""},
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == dict(hearing(text="two", phonemes="tʃ | w ʌ n"))
+    again = AuralProcessor.from_pretrained(f"{tmp_path / 'model'}-again")
+    assert again.to_dict()["phoneme_tokenizer"] == hearing.to_dict()["phoneme_tokenizer"]

@@ -85,3 +85,23 @@ def test_empty_batch_and_bad_options_are_errors():
 def test_collator_pickles():
     collator = SpeechCollator(mels=3, vocab_size=9, pad_to_multiple_of=4)
     assert pickle.loads(pickle.dumps(collator)) == collator
+
+
+def test_phonemes_are_padded_like_labels_and_by_themselves():
+    batch = SpeechCollator(vocab_size=9, phoneme_vocab_size=20)(
+        [{**item(2, [4, 2]), "phoneme_targets": [15, 5, 6, 2]}, {**item(4, [4, 5, 2]), "phoneme_targets": [19]}]
+    )
+    assert batch["labels"].tolist() == [[4, 2, -100], [4, 5, 2]]
+    assert batch["phoneme_targets"].tolist() == [[15, 5, 6, 2], [19, -100, -100, -100]]
+    assert batch["phoneme_targets"].dtype == torch.int64
+    assert "phoneme_targets" not in SpeechCollator()([item(2), item(3)])
+
+
+def test_phonemes_of_some_items_or_outside_their_vocabulary_are_refused():
+    heard = {**item(2), "phoneme_targets": [5, 2]}
+    with pytest.raises(ValueError, match="item 1 has no phoneme_targets while item 0 has"):
+        SpeechCollator()([heard, item(2)])
+    with pytest.raises(ValueError, match=r"item 0: phoneme_target 5; phoneme_targets must be .* below 5"):
+        SpeechCollator(phoneme_vocab_size=5)([heard])
+    with pytest.raises(ValueError, match="phoneme_vocab_size is 0"):
+        SpeechCollator(phoneme_vocab_size=0)

@@ -171,3 +171,27 @@ def test_settings_for_launchers_are_handed_out_by_name():
     assert yaml.safe_load(launch_file("one-node"))["num_processes"] == 8
     with pytest.raises(ValueError, match="'one-nod' is no settings file; did you mean 'one-node'"):
         launch_file("one-nod")
+
+
+def test_units_and_their_options_are_told_in_the_tokenizer_section(small):
+    told = ["tokenizer.unit=subword", "tokenizer.kind=unigram", "tokenizer.vocab_size=300", "tokenizer.phonemes=nl"]
+    section = load_recipe(small, told).tokenizer
+    assert (section.unit, section.phonemes) == ("subword", "nl")
+    assert section.options == {"kind": "unigram", "vocab_size": 300}
+    assert load_recipe(small).tokenizer.unit is None  # the base's, or characters
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        (["unit=syllable"], "tokenizer.unit is 'syllable'; expected 'character', 'word', 'subword', 'phoneme'"),
+        (["unit=word", "kind=bpe"], "tokenizer: kind is for the unit subword, and unit is 'word'"),
+        (["unit=phoneme", "vocab_size=9"], "tokenizer: vocab_size is for the unit word and subword"),
+        (["unit=subword", "alphabet=ab"], "tokenizer: alphabet is for the unit character, and unit is 'subword'"),
+        (["kind=wordpiece"], "tokenizer.kind is 'wordpiece'; expected 'bpe', 'unigram'"),
+    ],
+)
+def test_an_option_of_another_unit_is_refused(small, told, message):
+    with pytest.raises(ValueError) as error:
+        load_recipe(small, [f"tokenizer.{one}" for one in told])
+    assert message in str(error.value)
