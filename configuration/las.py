@@ -42,7 +42,7 @@ class LasConfig(TravelsWithCode, PreTrainedConfig):
             the layers above run over all steps in one call.
         memory_slots (`int`, *optional*): Pool the listener's states into so many learned slots, of which the speller
             sees no more; 1 is a fixed-length vector, None all states. Trained nested, with a random number of slots
-            per batch, so that the model runs at each number up to this one.
+            per batch, every doubling about as often, so that the model runs at each number up to this one.
         speller_layers, speller_hidden_size, speller_embedding_size (`int`): The LSTM that spells.
         speller_output_size (`int`): Hidden size of the MLP from LSTM state and context to logits.
         speller_dropout (`float`): Dropout on embeddings and on the output of every speller layer.

@@ -25,7 +25,7 @@ from .las_checks import check_ctc_states, check_labels, check_slots
 from .las_generation import LasGenerationMixin
 from .las_loss import Heard, las_loss, shift_right
 from .listener import Listener, ListenerOutput, as_listened
-from .memory_slots import MemorySlots
+from .memory_slots import MemorySlots, draw_slots
 from .spec_augment import spec_augment
 from .speller import Speller
 from .speller_attention import Memory
@@ -113,7 +113,7 @@ class LasModel(LasPreTrainedModel):
         if self.memory_slots is None or most is None or asked is None:
             return attention.prepare(states, mask)
         if self.training and slots is None:
-            asked = int(torch.randint(1, most + 1, ()))  # on the host: a shape, and nested for the whole batch
+            asked = draw_slots(most)  # on the host: a shape, and nested for the whole batch
         pooled, mask, shares = self.memory_slots(states, mask, asked)
         return replace(attention.prepare(pooled, mask), places=shares)
 

@@ -2,12 +2,14 @@
 
     aural demo
     aural demo drums --corpus data/drums
+    aural demo bottleneck
     aural train prompts-en --out runs/prompts-en
     aural evaluate runs/prompts-en
     aural recipes list
     aural convert audioset_10_10_0.4593.pth models/ast --license bsd-3-clause
     aural transcribe seven.wav --model demo/model
     aural transcribe --dataset data/speech --model demo/model --out out/speech
+    aural ngram texts.txt --model demo/model --out texts.arpa
     aural tag yard.wav --model models/sounds --events
     aural card demo/model --id user/las-digits
     aural publish demo/model user/las-digits
@@ -27,6 +29,7 @@ from rich.console import Console
 
 from .cli_convert import CONVERT_EXAMPLE, convert
 from .cli_corpora import corpora_app
+from .cli_language import NGRAM_EXAMPLE, ngram
 from .cli_sounds import TAG_EXAMPLE, tag
 from .cli_speech import TRANSCRIBE_EXAMPLE, transcribe
 from .cli_training import EVALUATE_EXAMPLE, MERGE_EXAMPLE, TRAIN_EXAMPLE, evaluate, merge, recipes_app, train
@@ -64,13 +67,16 @@ class Demo(str, Enum):
 
     strings = "strings"
     drums = "drums"
+    bottleneck = "bottleneck"
 
 
-@app.command(epilog="Example: `aural demo --out demo` · `aural demo --long` · `aural demo drums --corpus data/drums`")
+@app.command(
+    epilog="Example: `aural demo --out demo` · `aural demo drums --corpus data/drums` · `aural demo bottleneck`"
+)
 def demo(
-    what: Annotated[Demo, typer.Argument(help="What is learnt: spoken strings, or drums.")] = Demo.strings,
+    what: Annotated[Demo, typer.Argument(help="Spoken strings, drums, or what attention is for.")] = Demo.strings,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the model, the report and the picture; default: demo, demo-drums.")
+        Path | None, typer.Option(help="Folder for what it writes; default: demo, demo-drums, demo-bottleneck.")
     ] = None,
     long: Annotated[bool, typer.Option("--long", help="Strings: train longer, for a lower error.")] = False,
     tiny: Annotated[bool, typer.Option("--tiny", help="A few seconds that only show that everything runs.")] = False,
@@ -78,14 +84,18 @@ def demo(
         Path | None, typer.Option(help="Drums: the folder that `aural corpora drums` made.", show_default=False)
     ] = None,
     processes: Annotated[
-        int | None, typer.Option(min=1, help="Drums: trainings at once; default: one per core.", show_default=False)
+        int | None,
+        typer.Option(
+            min=1, help="Drums and bottleneck: trainings at once; default: one per core.", show_default=False
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="What the run follows from.")] = 0,
 ) -> None:
     """Train a small model on real sound, measure it, and draw what it attends to or hears.
 
     **strings** (five minutes): Listen-Attend-Spell on speech that comes with aural. **drums** (six trainings of a
-    quarter of an hour): a spectrogram-patch transformer on single hits and mixes, in five folds by kit.
+    quarter of an hour): a spectrogram-patch transformer on single hits and mixes, in five folds by kit. **bottleneck**
+    (nine trainings of five minutes): word error rate over length, for spellers that see more or less of the speech.
     """
     quiet_libraries()
     size = "long" if long else "tiny" if tiny else "standard"
@@ -95,14 +105,22 @@ def demo(
         from .demo import PLANS, run_demo
 
         if corpus is not None or processes is not None:
-            raise typer.BadParameter("--corpus and --processes are for `aural demo drums`")
+            raise typer.BadParameter("--corpus and --processes are for `aural demo drums` and `bottleneck`")
         run_demo(out or Path("demo"), PLANS[size], seed=seed, console=Console())
+        return
+    if long:
+        raise typer.BadParameter("--long is for `aural demo strings`")
+    if what is Demo.bottleneck:
+        from .bottleneck import PLANS as BOTTLENECK_PLANS
+        from .bottleneck import run_bottleneck
+
+        if corpus is not None:
+            raise typer.BadParameter("--corpus is for `aural demo drums`")
+        print(run_bottleneck(out or Path("demo-bottleneck"), BOTTLENECK_PLANS[size], seed, processes, Console()))
         return
     from .drum_demo import PLANS as DRUM_PLANS
     from .drum_demo import run_drums
 
-    if long:
-        raise typer.BadParameter("--long is for `aural demo strings`")
     if corpus is None:
         raise typer.BadParameter("--corpus FOLDER is needed: `aural corpora drums FOLDER` makes it")
     print(run_drums(corpus, out or Path("demo-drums"), DRUM_PLANS[size], seed, processes, Console()))
@@ -112,6 +130,7 @@ app.command(epilog=TRAIN_EXAMPLE)(train)
 app.command(epilog=EVALUATE_EXAMPLE)(evaluate)
 app.command(epilog=MERGE_EXAMPLE)(merge)
 app.command(epilog=TRANSCRIBE_EXAMPLE)(transcribe)
+app.command(epilog=NGRAM_EXAMPLE)(ngram)
 app.command(epilog=TAG_EXAMPLE)(tag)
 app.command(epilog=CONVERT_EXAMPLE)(convert)
 
@@ -149,7 +168,7 @@ def main() -> None:
     """Run the command line."""
     try:
         app()
-    except (ValueError, OSError, TypeError, RuntimeError) as error:
+    except (ValueError, OSError, TypeError, RuntimeError, ImportError) as error:
         if os.environ.get("AURAL_TRACEBACK"):
             raise
         say_error(error)
