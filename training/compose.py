@@ -14,10 +14,12 @@ import numpy as np
 import soxr
 import torch
 
+from ..processing.levels import LEVEL_SECONDS, sound_levels
 from ..processing.processor import AuralProcessor
 from .clips import Clip
 
 HELD_OUT_SHARE = 5  # per cent of all strings of several recordings, which training never composes
+AUDIBLE_DB = 40.0  # below a recording's loudest 10 ms: what is softer at its ends is not counted as sounding
 DRAWS = 10_000  # of words for one string; a twentieth of all is held out, so more than a few hundred find nothing
 
 
@@ -54,6 +56,35 @@ class Augmentation:
     gain_db: float = 6.0
     speeds: tuple[float, ...] = (0.9, 0.95, 1.0, 1.05, 1.1)
     snr_db: tuple[float, float] = (15.0, 45.0)
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """What one recording says in a composed string, and when it sounds.
+
+    Attributes:
+        text: One word or, of some recordings, several.
+        start, end: Seconds from the start of the string to the recording's first and last audible 10 ms.
+    """
+
+    text: str
+    start: float
+    end: float
+
+
+def audible(audio: np.ndarray, sampling_rate: int) -> tuple[float, float]:
+    """Where a recording's sound begins and ends, in seconds from its start.
+
+    The recordings keep some silence at their ends; audible is the first to the last 10 ms whose level is less than
+    `AUDIBLE_DB` below that of the loudest.
+
+    Args:
+        audio: `(samples,)`, at least 10 ms.
+        sampling_rate: In Hz.
+    """
+    levels = sound_levels(audio, sampling_rate)
+    loud = np.flatnonzero(levels > levels.max() - AUDIBLE_DB)
+    return float(loud[0]) * LEVEL_SECONDS, float(loud[-1] + 1) * LEVEL_SECONDS
 
 
 def is_held_out(text: str) -> bool:
@@ -115,11 +146,17 @@ class ComposedStrings(torch.utils.data.Dataset):
 
     def compose(self, index: int) -> tuple[np.ndarray, str]:
         """String `index`: audio `(samples,)` float32, and its text."""
+        audio, text, _ = self.compose_timed(index)
+        return audio, text
+
+    def compose_timed(self, index: int) -> tuple[np.ndarray, str, tuple[Spoken, ...]]:
+        """String `index` as `compose` gives it, and when each of its recordings sounds."""
         if not 0 <= index < self.count:
             raise IndexError(f"index={index} must be in [0, {self.count})")
         rng = np.random.default_rng((self.seed, index))
         words = self._draw_words(rng, self._number_of_words(index))
-        return self._speak(rng, words), " ".join(self.clips[i].text for i in words)
+        audio, spoken = self._speak(rng, words)
+        return audio, " ".join(one.text for one in spoken), spoken
 
     def _number_of_words(self, index: int) -> int:
         group = index // self.group
@@ -144,16 +181,23 @@ class ComposedStrings(torch.utils.data.Dataset):
             self._at_speed[key] = audio if speed == 1.0 else soxr.resample(audio, speed, 1.0, quality="MQ")
         return self._at_speed[key]
 
-    def _speak(self, rng: np.random.Generator, words: list[int]) -> np.ndarray:
+    def _speak(self, rng: np.random.Generator, words: list[int]) -> tuple[np.ndarray, tuple[Spoken, ...]]:
         options = self.augmentation
         speed = float(rng.choice(options.speeds))
-        parts = [self._pause(rng)]
+        parts, spoken = [self._pause(rng)], []
+        at = len(parts[0])  # samples so far
         for word in words:
             gain = 10 ** (rng.uniform(-options.gain_db, options.gain_db) / 20)
-            parts += [self._word(word, speed) * np.float32(gain), self._pause(rng)]
+            sound = self._word(word, speed)
+            start, end = audible(sound, self.sampling_rate)
+            begin = at / self.sampling_rate
+            spoken.append(Spoken(self.clips[word].text, begin + start, begin + end))
+            parts += [sound * np.float32(gain), self._pause(rng)]
+            at += len(sound) + len(parts[-1])
         audio = np.concatenate(parts)
         level = np.sqrt(np.mean(audio**2)) * 10 ** (-rng.uniform(*options.snr_db) / 20)
-        return (audio + level * rng.standard_normal(len(audio))).astype(np.float32)
+        noisy = (audio + level * rng.standard_normal(len(audio))).astype(np.float32)
+        return noisy, tuple(spoken)
 
     def _pause(self, rng: np.random.Generator) -> np.ndarray:
         return np.zeros(int(rng.uniform(*self.augmentation.pause) * self.sampling_rate), dtype=np.float32)

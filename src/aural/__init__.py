@@ -12,10 +12,11 @@ from .modeling import (
     SpectrogramTransformerForAudioFrameClassification,
     SpectrogramTransformerModel,
 )
-from .processing import AuralProcessor, LogMelFeatureExtractor, load_audio, train_tokenizer
+from .processing import AuralProcessor, LogMelFeatureExtractor, hot_words, load_audio, train_tokenizer
 from .registration import register
 from .tagging import Tagging, load_tagger, tag
-from .transcription import Transcript, load_recognizer, transcribe
+from .transcript import Transcript
+from .transcription import load_recognizer, transcribe
 from .version import __version__
 
 register()
@@ -35,6 +36,7 @@ __all__ = [
     "Transcriber",
     "Transcript",
     "__version__",
+    "hot_words",
     "load_audio",
     "load_recognizer",
     "load_tagger",

@@ -27,11 +27,13 @@ from .processing.plots import plot_alignment, save_figure
 from .training.cards import write_card
 from .training.clips import Clip, load_clips
 from .training.collator import SpeechCollator
-from .training.compose import STRINGS, ComposedStrings
+from .training.compose import STRINGS, ComposedStrings, Spoken
 from .training.metrics import score_texts
 from .training.progress import RichProgress
 from .training.reports import REPORT_NAME, machine_facts, write_report
+from .training.time_scores import border_errors, time_errors
 from .training.trainer import AuralTrainer
+from .transcript import Transcript
 from .transcription import transcribe
 
 WORDS = ("digit", "letter", "phonetic")
@@ -91,31 +93,31 @@ def make_processor(texts: Sequence[str]) -> AuralProcessor:
     return AuralProcessor(LogMelFeatureExtractor(num_mel_bins=40), train_tokenizer([*texts, " "]))
 
 
-def make_model(processor: AuralProcessor, hidden: int) -> LasForConditionalGeneration:
-    """A small LAS: states of 120 ms, location attention, CTC beside the speller."""
-    config = LasConfig(
-        vocab_size=len(processor.tokenizer),
-        num_mel_bins=processor.feature_extractor.num_mel_bins,
-        listener_hidden_size=hidden,
-        listener_time_reductions=[3, 2, 2],
-        listener_dropout=0.1,
-        attention_kind="location",
-        attention_size=hidden,
-        speller_layers=1,
-        speller_hidden_size=2 * hidden,
-        speller_embedding_size=max(hidden // 2, 8),
-        speller_output_size=2 * hidden,
-        speller_dropout=0.1,
-        apply_spec_augment=True,
-        mask_time_prob=0.03,
-        mask_time_length=8,
-        mask_time_min_masks=1,
-        mask_feature_prob=0.1,
-        mask_feature_length=4,
-        label_smoothing=0.1,
-        ctc_weight=0.3,
-    )
-    return LasForConditionalGeneration(config)
+def make_model(processor: AuralProcessor, hidden: int, **changes: Any) -> LasForConditionalGeneration:
+    """A small LAS: states of 80 ms, location attention, CTC beside the speller; `changes` of its config."""
+    options: dict[str, Any] = {
+        "vocab_size": len(processor.tokenizer),
+        "num_mel_bins": processor.feature_extractor.num_mel_bins,
+        "listener_hidden_size": hidden,
+        "listener_time_reductions": [2, 2, 2],
+        "listener_dropout": 0.1,
+        "attention_kind": "location",
+        "attention_size": hidden,
+        "speller_layers": 1,
+        "speller_hidden_size": 2 * hidden,
+        "speller_embedding_size": max(hidden // 2, 8),
+        "speller_output_size": 2 * hidden,
+        "speller_dropout": 0.1,
+        "apply_spec_augment": True,
+        "mask_time_prob": 0.03,
+        "mask_time_length": 8,
+        "mask_time_min_masks": 1,
+        "mask_feature_prob": 0.1,
+        "mask_feature_length": 4,
+        "label_smoothing": 0.1,
+        "ctc_weight": 0.3,
+    }
+    return LasForConditionalGeneration(LasConfig(**{**options, **changes}))
 
 
 def train(
@@ -152,16 +154,27 @@ def measure(
     clips: Sequence[tuple[Any, str]],
     label: str,
     console: Console,
+    places: Sequence[Sequence[Spoken]] = (),
 ) -> dict[str, Any]:
-    """Transcribe `(audio, text)` pairs with the model's own beam search and score them."""
-    predictions: list[str] = []
+    """Transcribe `(audio, text)` pairs with the model's own beam search and score them.
+
+    Args:
+        model, processor: What transcribes.
+        clips: What is spoken.
+        label: Of the progress bar.
+        console: Where it is shown.
+        places: Where each clip's recordings lie, if that is known: word times are then measured too.
+    """
+    written: list[Transcript] = []
     size = 25
     for start in track(range(0, len(clips), size), description=label, console=console, transient=True):
         batch = [audio for audio, _ in clips[start : start + size]]
-        predictions += [result.text for result in transcribe(batch, model, processor, batch_size=size)]
-    references = [text for _, text in clips]
-    pairs = [{"spoken": spoken, "written": written} for spoken, written in zip(references, predictions, strict=True)]
-    return {**score_texts(references, predictions), "transcripts": pairs}
+        written += transcribe(batch, model, processor, batch_size=size)
+    references, predictions = [text for _, text in clips], [one.text for one in written]
+    pairs = [{"spoken": spoken, "written": text} for spoken, text in zip(references, predictions, strict=True)]
+    timed = [(one.words, spoken) for one, spoken in zip(written, places, strict=False)]
+    times = {"word_times": time_errors(timed)} if any(border_errors(*one) for one in timed) else {}
+    return {**score_texts(references, predictions), **times, "transcripts": pairs}
 
 
 def draw_alignment(
@@ -242,7 +255,8 @@ def _results(
     console: Console,
 ) -> dict[str, Any]:
     """What the model does with strings and prompts it was not trained on, and the picture of the first string."""
-    strings = [test.compose(i) for i in range(len(test))]
+    timed = [test.compose_timed(i) for i in range(len(test))]
+    strings = [(audio, text) for audio, text, _ in timed]
     prompts = [(clip.audio, clip.text) for clip in load_clips("prompt")][: plan.prompts]
     return {
         "results": [
@@ -250,7 +264,7 @@ def _results(
                 "dataset": "composed strings",
                 "split": "held out",
                 "about": "New arrangements of two to six recordings that the model was trained on.",
-                **measure(model, processor, strings, "held-out strings", console),
+                **measure(model, processor, strings, "held-out strings", console, [places for *_, places in timed]),
             },
             {
                 "dataset": "whole prompts",
@@ -348,6 +362,11 @@ def _closing(report: dict[str, Any], out: Path) -> str:
             f"{scores['dataset']}, {scores['split']}: WER {scores['wer']:.1%} (95% interval {low:.1%} to {high:.1%}), "
             f"CER {scores['cer']:.1%}, {scores['utterances']} utterances"
         )
+        if times := scores.get("word_times"):
+            lines[-1] += (
+                f"; word borders within {1000 * times['median_seconds']:.0f} ms at the median, "
+                f"{1000 * times['p90_seconds']:.0f} ms at the 90th percentile"
+            )
     example = report["example"]
     lines += [
         report["about"],

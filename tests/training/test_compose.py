@@ -1,11 +1,13 @@
 """ComposedStrings: what follows from the seed, the curriculum, and the sound itself."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from aural import AuralProcessor, LogMelFeatureExtractor, train_tokenizer
 from aural.training.clips import Clip
-from aural.training.compose import CURRICULUM, Augmentation, ComposedStrings, Stage, is_held_out
+from aural.training.compose import CURRICULUM, Augmentation, ComposedStrings, Stage, audible, is_held_out
 
 WORDS = ("one", "two", "three", "four", "five", "six")
 STILL = Augmentation(pause=(0.1, 0.1), gain_db=0.0, speeds=(1.0,), snr_db=(200.0, 200.0))
@@ -66,6 +68,27 @@ def test_sound_is_the_words_with_pauses_between_them():
     pause = np.zeros(1600, dtype=np.float32)
     expected = np.concatenate([pause, words[0], pause, words[1], pause, words[2], pause])
     np.testing.assert_allclose(audio, expected, atol=1e-6)
+
+
+def test_the_places_of_the_words_are_where_they_sound():
+    silent = np.zeros(960, np.float32)  # 60 ms before and after, as the shipped recordings have
+    clips = [Clip(c.name, c.text, c.kind, np.concatenate([silent, c.audio, silent]), 16000) for c in CLIPS]
+    data = ComposedStrings(clips, PROCESSOR, 20, 0, (Stage(1.0, 2, 4),), augmentation=replace(STILL, speeds=(0.8,)))
+    for index in range(20):
+        audio, text, spoken = data.compose_timed(index)
+        np.testing.assert_array_equal(audio, data.compose(index)[0])
+        assert " ".join(one.text for one in spoken) == text == data.compose(index)[1]
+        loud = np.flatnonzero(np.abs(audio) > 0.05) / 16000
+        for one in spoken:
+            inside = loud[(loud > one.start - 0.05) & (loud < one.end + 0.05)]
+            assert inside.min() == pytest.approx(one.start, abs=0.011)
+            assert inside.max() == pytest.approx(one.end, abs=0.011)
+            assert one.end - one.start == pytest.approx((0.1 + 0.01 * WORDS.index(one.text)) / 0.8, abs=0.021)
+
+
+def test_audible_is_what_lies_less_than_40_db_below_the_loudest():
+    levels = np.repeat([0.0, 0.012, 1.0, 0.1, 0.008], 1600)  # 38 dB below is heard, 42 dB below is not
+    assert audible(levels.astype(np.float32), 16000) == pytest.approx((0.1, 0.4))
 
 
 def test_speed_gain_and_noise_change_the_sound_as_they_say():
