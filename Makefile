@@ -41,5 +41,19 @@ lint: install
 bench: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks
 
+# speechbrain asks for a torchaudio that asks for another torch: both come without what they ask for, which is named.
+RIVALS := .venv-rivals
+.PHONY: bench-rivals
+bench-rivals: $(RIVALS)/installed
+	OMP_NUM_THREADS=1 $(RIVALS)/bin/python -m tests.benchmarks las
+
+$(RIVALS)/installed: pyproject.toml
+	$(PYTHON) -m venv $(RIVALS)
+	$(RIVALS)/bin/python -m pip install --quiet --upgrade pip
+	$(RIVALS)/bin/python -m pip install --quiet "$(TORCH)"
+	$(RIVALS)/bin/python -m pip install --quiet -e . "hyperpyyaml>=0.0.1" sentencepiece requests joblib
+	$(RIVALS)/bin/python -m pip install --quiet --no-deps "speechbrain==1.1.2" "torchaudio>=2.11"
+	@touch $@
+
 clean:
-	rm -rf $(VENV) build dist src/aural.egg-info
+	rm -rf $(VENV) $(RIVALS) build dist src/aural.egg-info

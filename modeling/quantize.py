@@ -1,10 +1,11 @@
-"""Int8 on a CPU: a spectrogram transformer whose layers multiply whole numbers.
+"""Int8 on a CPU: models whose heavy layers multiply whole numbers.
 
 Notable here:
-- torch's own dynamic quantisation: weights become int8, one scale per output feature, and activations are rounded
-  batch by batch while the model runs, so nothing has to be calibrated;
-- only what costs time is quantised, the linear layers of the transformer's layers; patches, norms, attention, pooling
-  and the head stay float32;
+- torch's own dynamic quantisation: weights become int8, and activations are rounded batch by batch while the model
+  runs, so nothing has to be calibrated. A linear layer has one scale per output feature, an LSTM one per matrix;
+- only what costs time is quantised. Of a spectrogram transformer: the linear layers of its layers, while patches,
+  norms, attention, pooling and the head stay float32. Of a LAS: the listener's LSTMs, the projections of attention and
+  the layer before the logits, while the speller's LSTM, the energies and the heads stay float32;
 - the gain depends on the processor: about twofold where there are instructions for int8 products (AVX-512 VNNI), less
   than that where there is only AVX2.
 """
@@ -15,9 +16,11 @@ from typing import Any, NoReturn, TypeVar
 import torch
 from torch import nn
 
+from .las import LasModel, LasPreTrainedModel
 from .spectrogram_transformer import SpectrogramTransformerModel, SpectrogramTransformerPreTrainedModel
 
-Quantizable = TypeVar("Quantizable", bound=SpectrogramTransformerPreTrainedModel)
+Quantizable = TypeVar("Quantizable", SpectrogramTransformerPreTrainedModel, LasPreTrainedModel)
+PROJECTIONS = ("query_proj", "key_proj", "value_proj", "output_proj")  # of a LAS's attention
 # What torch says of `torch.ao.quantization` and of the int8 tensors it makes; nothing else is silenced.
 DEPRECATIONS = (
     (r"torch\.ao\.quantization is deprecated", DeprecationWarning),
@@ -28,8 +31,8 @@ DEPRECATIONS = (
 def quantize_dynamic(model: Quantizable) -> Quantizable:
     """An int8 copy of a model, for inference on a CPU.
 
-    `forward`, `attention_maps` and pipelines work as before; logits move a little. The copy cannot be trained, and not
-    be saved: save the model that it comes from, and quantise after loading.
+    `forward`, `generate`, `attention_maps` and pipelines work as before; logits move a little. The copy cannot be
+    trained, and not be saved: save the model that it comes from, and quantise after loading.
 
     torch calls the `torch.ao.quantization` used here deprecated, in favour of torchao. It is used because it comes
     with torch, while torchao is one more dependency, tied to torch's versions. The warning is silenced here and
@@ -43,7 +46,7 @@ def quantize_dynamic(model: Quantizable) -> Quantizable:
         A new model of the same class, in eval mode.
 
     Raises:
-        TypeError: It is not one of the spectrogram transformers.
+        TypeError: It is neither a spectrogram transformer nor a LAS.
         ValueError: It is elsewhere, in another precision, or quantised already.
         RuntimeError: This build of torch has no int8 kernels; later, when the copy is trained or saved.
 
@@ -53,13 +56,18 @@ def quantize_dynamic(model: Quantizable) -> Quantizable:
         >>> small = quantize_dynamic(model)
     """
     names = _check_quantizable(model)
+    lstms = [name for name in names if isinstance(model.get_submodule(name), nn.LSTM)]
     from torch.ao import quantization  # here, since a torch without it must not break what imports this file
 
     with warnings.catch_warnings():
         for message, category in DEPRECATIONS:
             warnings.filterwarnings("ignore", message=message, category=category)
         kind = dict.fromkeys(names, quantization.per_channel_dynamic_qconfig)
+        kind.update(dict.fromkeys(lstms, quantization.default_dynamic_qconfig))  # torch's LSTM knows no other
         quantized: Quantizable = quantization.quantize_dynamic(model, kind)  # a copy
+    for name in lstms:
+        # The listener reads the precision of its features from here, and an int8 LSTM takes float32.
+        quantized.get_submodule(name).weight_ih_l0 = torch.empty(0)
     quantized.requires_grad_(False)  # what is still float must not learn beside what cannot
     quantized.register_forward_pre_hook(_refuse_training)
     # On the instance, so that the class, and with it whatever asks for the class, stays the same.
@@ -68,22 +76,31 @@ def quantize_dynamic(model: Quantizable) -> Quantizable:
 
 
 def _check_quantizable(model: Any) -> list[str]:
-    """Names of the linear layers to quantise."""
-    if not isinstance(model, SpectrogramTransformerPreTrainedModel):
-        raise TypeError(f"model is {type(model).__name__}; it must be one of the spectrogram transformers")
+    """Names of the layers to quantise."""
+    if not isinstance(model, SpectrogramTransformerPreTrainedModel | LasPreTrainedModel):
+        raise TypeError(f"model is {type(model).__name__}; it must be one of the spectrogram transformers, or a LAS")
     if model.device.type != "cpu":
         raise ValueError(f"model is on {model.device}; dynamic quantisation is for the CPU: model.cpu() first")
     if model.dtype != torch.float32:
         raise ValueError(f"model is in {model.dtype}; it must be in torch.float32: model.float() first")
     if torch.backends.quantized.engine == "none":
         raise RuntimeError("this build of torch has no int8 kernels for this processor")
-    encoders = {name: part for name, part in model.named_modules() if isinstance(part, SpectrogramTransformerModel)}
-    ((prefix, encoder),) = encoders.items()
-    start = f"{prefix}.layers" if prefix else "layers"
-    names = [f"{start}.{name}" for name, part in encoder.layers.named_modules() if isinstance(part, nn.Linear)]
+    names = _heavy_layers(model)
     if not names:
-        raise ValueError("model has no float linear layers; it is quantised already")
+        raise ValueError("model has no float layers to quantise; it is quantised already")
     return names
+
+
+def _heavy_layers(model: nn.Module) -> list[str]:
+    """Names of the layers that cost time, of a spectrogram transformer or of a LAS."""
+    parts = {name: part for name, part in model.named_modules() if type(part) in (nn.Linear, nn.LSTM)}
+    inner = (SpectrogramTransformerModel, LasModel)
+    ((prefix, core),) = ((name, part) for name, part in model.named_modules() if isinstance(part, inner))
+    start = f"{prefix}." if prefix else ""
+    if isinstance(core, SpectrogramTransformerModel):
+        return [name for name in parts if name.startswith(f"{start}layers.")]
+    heavy = (f"{start}listener.layers.", *(f"{start}speller.attention.{name}" for name in PROJECTIONS), "output_mlp.")
+    return [name for name in parts if name.startswith(heavy)]
 
 
 def _refuse_training(model: nn.Module, inputs: Any) -> None:

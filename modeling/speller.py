@@ -12,13 +12,15 @@ Notable here:
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import nn
 
 from ..configuration.las import LasConfig
 from .las_cache import SpellerState
-from .speller_attention import ATTENTIONS, Memory
+from .speller_attention import ATTENTIONS, DotAttention, Memory
+from .speller_loop import learns_at_once, run_loop
 
 
 def lstm_cell(gates: torch.Tensor, cell: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -31,8 +33,16 @@ def lstm_cell(gates: torch.Tensor, cell: torch.Tensor) -> tuple[torch.Tensor, to
 class SpellerCell(nn.LSTMCell):
     """One layer's weights; a call hands them out, so that hooks which load weights (offloading) see the use."""
 
-    def forward(self) -> tuple[torch.Tensor, torch.Tensor]:  # type: ignore[override]
-        return torch.cat([self.weight_ih, self.weight_hh], dim=1), self.bias_ih + self.bias_hh
+    def forward(  # type: ignore[override]
+        self, apart: int = 0, by_column: bool = False
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The input's first `apart` columns; the others with those of the hidden state; the bias.
+
+        With `by_column` the second lies column by column in memory, which few rows are multiplied with faster.
+        """
+        others = (self.weight_ih[:, apart:], self.weight_hh)
+        joined = torch.cat([w.t() for w in others]).t() if by_column else torch.cat(others, dim=1)
+        return self.weight_ih[:, :apart], joined, self.bias_ih + self.bias_hh
 
 
 @dataclass
@@ -75,13 +85,13 @@ class Speller(nn.Module):
     def gate_weights(self, table: bool = False) -> GateWeights:
         """The weights as steps use them; with `table`, for decoding, with every token's share of the gates."""
         size = self.config.speller_embedding_size
-        stacked, biases = (list(each) for each in zip(*(cell() for cell in self.cells), strict=True))
-        embedding, layers = stacked[0][:, :size], [stacked[0][:, size:], *stacked[1:]]
+        parts = (cell(0 if i else size, by_column=table) for i, cell in enumerate(self.cells))
+        (embedding, *_), layers, biases = (list(each) for each in zip(*parts, strict=True))
         if not table:
             return GateWeights(embedding, layers, biases)
         every = torch.arange(self.config.vocab_size, device=biases[0].device)
         gates = nn.functional.linear(self.embed_tokens(every), embedding, biases[0])
-        return GateWeights(embedding, [layers[0].contiguous(), *layers[1:]], biases, gates)
+        return GateWeights(embedding, layers, biases, gates)
 
     def forward(
         self,
@@ -114,18 +124,22 @@ class Speller(nn.Module):
         run = _Run(state, len(memory.values))
         # Layers above the query's wait until the loop is over, but for draws, which need an output at each step.
         looped = 1 if self.config.query_layer == "first" and not sampling else len(self.cells)
-        for step_gates in gates.unbind(1):
-            if sampling and head is not None and run.contexts:
-                own = self._draw(head(torch.cat([run.outputs[-1][-1], run.context], dim=-1)))
-                chosen = torch.rand(len(own), 1, device=own.device) < sampling
-                drawn = self._embedding_gates(self.dropout(self.embed_tokens(own)), weights)
-                step_gates = torch.where(chosen, drawn, step_gates)
-            self._step(run, step_gates, memory, weights, looped)
-        layers = [torch.stack(steps, dim=1) for steps in run.outputs[:looped]]
+        if not sampling and learns_at_once(self.attention, memory, gates):
+            layers, contexts, attention = self._learn_at_once(run, gates, memory, weights, looped)
+        else:
+            for step_gates in gates.unbind(1):
+                if sampling and head is not None and run.contexts:
+                    own = self._draw(head(torch.cat([run.outputs[-1][-1], run.context], dim=-1)))
+                    chosen = torch.rand(len(own), 1, device=own.device) < sampling
+                    drawn = self._embedding_gates(self.dropout(self.embed_tokens(own)), weights)
+                    step_gates = torch.where(chosen, drawn, step_gates)
+                self._step(run, step_gates, memory, weights, looped)
+            layers = [torch.stack(steps, dim=1) for steps in run.outputs[:looped]]
+            contexts, attention = torch.stack(run.contexts, dim=1), torch.cat(run.attentions, dim=2)
         for i in range(looped, len(self.cells)):
             layers.append(self._whole_layer(run, i, layers[-1], weights))
-        outputs = torch.cat([layers[-1], torch.stack(run.contexts, dim=1)], dim=-1)
-        return outputs, torch.cat(run.attentions, dim=2), [embedded, *layers], run.state()
+        outputs = torch.cat([layers[-1], contexts], dim=-1)
+        return outputs, attention, [embedded, *layers], run.state()
 
     @staticmethod
     def _embedding_gates(embedded: torch.Tensor, weights: GateWeights) -> torch.Tensor:
@@ -145,6 +159,17 @@ class Speller(nn.Module):
         run.context, run.weights = context.flatten(0, 1), attended
         run.contexts.append(run.context)
         run.attentions.append(run.by_row(attended))
+
+    def _learn_at_once(
+        self, run: "_Run", gates: torch.Tensor, memory: Memory, weights: GateWeights, looped: int
+    ) -> tuple[list[torch.Tensor], torch.Tensor, torch.Tensor]:
+        """All steps of the loop, with one gradient for all of them: outputs of its layers, contexts, attention."""
+        state = (run.hidden[:looped], run.cell[:looped], run.context)
+        parts = (weights.layers[:looped], weights.biases[:looped], cast(DotAttention, self.attention), self.dropout)
+        layers, contexts, attention, hidden, cell = run_loop(gates, memory, state, *parts)
+        run.hidden[:looped], run.cell[:looped] = hidden.unbind(), cell.unbind()
+        run.context, run.weights = contexts[:, -1], attention[:, :, -1:]
+        return list(layers.unbind()), contexts, attention
 
     def _whole_layer(self, run: "_Run", layer: int, below: torch.Tensor, weights: GateWeights) -> torch.Tensor:
         """Layer `layer` over all steps of the one below `(rows, targets, hidden)`, in one call."""

@@ -10,6 +10,7 @@ Shapes: queries `(batch, queries, speller_hidden_size)`, weights `(batch, heads,
 """
 
 from dataclasses import dataclass
+from math import sqrt
 
 import torch
 from torch import nn
@@ -22,13 +23,15 @@ from .attention import masked_softmax, scaled_dot_product_attention
 class Memory:
     """What a speller attends to, prepared once per utterance.
 
-    Shapes: keys `(batch, keys, attention_size)`, values `(batch, keys, memory_size)`, mask `(batch, keys)` boolean.
-    Where the keys are slots and no frames, `places` `(batch, slots, frames)` says what each was made of.
+    Shapes: keys `(batch, keys, attention_size)`, values `(batch, keys, memory_size)`, mask `(batch, keys)` boolean;
+    `offsets` `(batch, keys)` are added to the scores of some kinds. Where the keys are slots and no frames, `places`
+    `(batch, slots, frames)` says what each was made of.
     """
 
     keys: torch.Tensor
     values: torch.Tensor
     mask: torch.Tensor
+    offsets: torch.Tensor | None = None
     places: torch.Tensor | None = None
 
 
@@ -60,7 +63,9 @@ class SpellerAttention(nn.Module):
 class DotAttention(SpellerAttention):
     """Scaled dot product between MLP projections of speller state and listener states (Chan et al., equation 9).
 
-    The paper does not scale; without 1/√d the energies of a trained model saturate softmax.
+    The paper does not scale; without 1/√d the energies of a trained model saturate softmax. With A h + b being the
+    second layer of the query's MLP, (A h + b) · k = h · Aᵀk + b · k: that layer is multiplied into the keys once per
+    utterance, not into the query at every step.
     """
 
     def __init__(self, config: LasConfig) -> None:
@@ -69,11 +74,21 @@ class DotAttention(SpellerAttention):
         self.query_proj = nn.Sequential(nn.Linear(config.speller_hidden_size, size), nn.Tanh(), nn.Linear(size, size))
         self.key_proj = nn.Sequential(nn.Linear(config.memory_size, size), nn.Tanh(), nn.Linear(size, size))
 
+    def prepare(self, states: torch.Tensor, mask: torch.Tensor) -> Memory:
+        keys = self.key_proj(states)
+        keys = keys / sqrt(keys.shape[-1])
+        # Asked, not read, so that what wraps the layer (adapters, offloading) has its say.
+        zero = keys.new_zeros(1, keys.shape[-1])
+        offset = self.query_proj[2](zero)
+        matrix = self.query_proj[2](torch.eye(keys.shape[-1], dtype=keys.dtype, device=keys.device)) - offset
+        return Memory(keys @ matrix.t(), states, mask, offsets=(keys @ offset.t())[..., 0])
+
     def forward(self, query: torch.Tensor, memory: Memory, previous_weights: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        context, weights = scaled_dot_product_attention(
-            self.query_proj(query), memory.keys, memory.values, memory.mask[:, None]
-        )
-        return context, weights[:, None]
+        asked = self.query_proj[1](self.query_proj[0](query))
+        offsets = memory.offsets if memory.offsets is not None else memory.keys.new_zeros(())
+        scores = asked @ memory.keys.transpose(1, 2) + offsets[:, None]  # (batch, queries, keys)
+        weights = masked_softmax(scores, memory.mask[:, None])
+        return weights @ memory.values, weights[:, None]
 
 
 class MultiHeadSpellerAttention(SpellerAttention):

@@ -15,6 +15,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+BIAS = 5.0  # natural logarithms: a word becomes about 150 times as likely
 MAX_SEQUENCES = 500_000  # beyond, each step of `generate` would spend longer on them than on the model
 
 SequenceBias = list[list[list[int] | float]]

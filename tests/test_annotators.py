@@ -11,8 +11,9 @@ import soundfile
 import torch
 from datasets import Audio, ClassLabel, Dataset, Features, Value
 
-from aural import Tagger, Transcriber, annotators, tag, transcribe
+from aural import Tagger, Transcriber, annotators, decoding, load_recognizer, tag, transcribe
 from aural.annotation import model_fingerprint
+from aural.decoding import load_ngram, ngram_of_texts
 from tests.test_tagging import MOMENTS, changing
 from tests.test_tagging import save_tagger as save_moments
 from tests.whole import save_folder, save_tagger, wave
@@ -223,3 +224,19 @@ def test_wrong_arguments_are_named(speech, sounds, files):
 
 def test_no_rows_give_no_rows(speech):
     assert Transcriber(speech)({"audio": []}) == {"predicted_text": [], "duration": [], "error": []}
+
+
+def test_what_decodes_beside_the_model_may_be_named_and_is_loaded_once(speech, files, tmp_path, monkeypatch):
+    tokenizer = load_recognizer(speech)[1].tokenizer
+    ngram_of_texts(["dddd"], tokenizer, 3).write(tmp_path / "d.arpa")
+    loads = []
+    monkeypatch.setattr(decoding, "load_ngram", lambda *args: loads.append(args) or load_ngram(*args))
+    options = {"ngram": str(tmp_path / "d.arpa"), "ngram_weight": 50.0, "num_beams": 2}
+    transcriber = pickle.loads(pickle.dumps(Transcriber(speech, **options)))
+    found = [transcriber({"audio": [file]})["predicted_text"][0] for file in files[:2]]
+    assert len(loads) == 1
+    assert transcriber.options() == options  # ready for JSON
+    assert found == [result.text for result in transcribe([*files[:2]], speech, **options)]
+    assert all(set(text) <= {"d"} for text in found)  # so much weight lets nothing else through
+    as_object = Transcriber(speech, **{**options, "ngram": load_ngram(options["ngram"], tokenizer)})
+    assert as_object({"audio": files[:2]})["predicted_text"] == found

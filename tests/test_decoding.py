@@ -3,15 +3,16 @@
 import math
 
 import pytest
+import soundfile
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from aural import load_recognizer, train_tokenizer
+from aural import load_recognizer, train_tokenizer, transcribe
 from aural.decoding import decoding_options, load_language_model, load_ngram, ngram_of_texts
 from aural.modeling.ngram_table import NGramTable
 from aural.processing.ngram import NGram
 from tests.test_cli import error_line, run
-from tests.whole import save_folder
+from tests.whole import save_folder, wave
 
 TEXTS = ["ab cd", "abab", "cd ab", "ab"]
 
@@ -98,3 +99,31 @@ def test_a_careless_command_is_told_what_is_wrong(texts, message, folder, tmp_pa
     assert code == 2
     assert message in error_line(err)
     assert not (tmp_path / "t.arpa").exists()
+
+
+def test_what_is_typed_decodes_as_what_is_called(folder, tokenizer, tmp_path, capsys, monkeypatch):
+    soundfile.write(tmp_path / "a.wav", wave(0.6), 16_000)
+    ngram_of_texts(["dcdc"], tokenizer, 3).write(tmp_path / "dc.arpa")
+    lm = save_lm(tmp_path / "lm", tokenizer)
+    options = {"ngram": str(tmp_path / "dc.arpa"), "ngram_weight": 20.0, "lm": str(lm), "lm_weight": 2.0}
+    typed = [part for name, value in options.items() for part in (f"--{name.replace('_', '-')}", value)]
+    words = ["--hot-word", "ab", "--hot-word", "cd=9.5", "--beams", 3]
+    _, printed, _ = run(capsys, monkeypatch, "transcribe", tmp_path / "a.wav", "--model", folder, *typed, *words)
+    options |= {"hot_words": {"ab": 5.0, "cd": 9.5}, "num_beams": 3}
+    assert printed.rstrip("\n") == transcribe(tmp_path / "a.wav", folder, **options)[0].text
+    assert printed.rstrip("\n") != transcribe(tmp_path / "a.wav", folder)[0].text
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        (["--lm-weight", "1"], "--lm-weight 1: only with --lm"),
+        (["--ngram-weight", "0.5"], "--ngram-weight 0.5: only with --ngram"),
+        (["--hot-word", "ab=loud"], "'loud' is no number"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(typed, message, folder, tmp_path, capsys, monkeypatch):
+    soundfile.write(tmp_path / "a.wav", wave(0.6), 16_000)
+    code, _, err = run(capsys, monkeypatch, "transcribe", tmp_path / "a.wav", "--model", folder, *typed)
+    assert code == 2
+    assert message in " ".join(err.replace("│", " ").split())

@@ -27,7 +27,10 @@ TRAVELLING = {"numpy", "torch", "transformers", "tokenizers", "huggingface_hub"}
 ROOMS_THAT_TRAVEL = [
     *sorted((ROOT / "configuration").glob("*.py")),
     *sorted((ROOT / "modeling").glob("*.py")),
-    *(ROOT / "processing" / f"{name}.py" for name in ("features", "log_mel", "tokenizers", "tokenizer_units", "processor")),
+    *(
+        ROOT / "processing" / f"{name}.py"
+        for name in ("features", "log_mel", "tokenizers", "tokenizer_units", "processor")
+    ),
 ]
 
 

@@ -11,6 +11,7 @@ import pytest
 import soundfile
 
 from aural import load_audio
+from aural.bottleneck_report import report_table
 from aural.training.clips import clips_folder
 
 ROOT = Path(__file__).parent.parent
@@ -34,10 +35,20 @@ def test_the_first_lines_run_as_they_stand_and_print_what_they_say(monkeypatch):
     assert printed[1].startswith("september (10, ")
 
 
+def test_the_lines_that_listen_closer_print_times_alternatives_and_doubts(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    *words, alternatives, doubts = run(BLOCKS[1]).splitlines()
+    assert [re.sub(r"[\d.]+", "#", word) for word in words] == ["# to # s  september  #"]
+    start, end = map(float, re.findall(r"[\d.]+", words[0])[:2])
+    assert 0 <= start < end <= 1
+    assert alternatives.startswith("(('september', ") and alternatives.count("(") == 4
+    assert re.fullmatch(r"[\d.]+ \(\)", doubts)  # nothing is in doubt
+
+
 def test_the_published_model_loads_with_the_lines_that_say_so(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     soundfile.write("seven.wav", load_audio(clips_folder() / "phonetic-t_p.opus"), 16000)
-    code = BLOCKS[1].replace("you/las-strings", str(ROOT / "model_cards" / "las-demo"))
+    code = BLOCKS[2].replace("you/las-strings", str(ROOT / "model_cards" / "las-demo"))
     assert run(code).strip() == "tango"
 
 
@@ -48,7 +59,7 @@ def test_the_lines_for_a_whole_corpus_add_its_texts(tmp_path, monkeypatch):
     for name in ("phonetic-t_p", "phonetic-s_p"):
         soundfile.write(folder / f"{name}.flac", load_audio(clips_folder() / f"{name}.opus"), 16000)
     (folder / "metadata.csv").write_text("file_name,text\nphonetic-t_p.flac,tango\nphonetic-s_p.flac,sierra\n")
-    code = BLOCKS[2].replace("demo/model", str(ROOT / "model_cards" / "las-demo"))
+    code = BLOCKS[3].replace("demo/model", str(ROOT / "model_cards" / "las-demo"))
     assert run(code + "\nprint(rows['predicted_text'][:])").strip() == "['tango', 'sierra']"
 
 
@@ -62,7 +73,7 @@ def test_the_training_lines_run_on_an_audiofolder(tmp_path, monkeypatch):
             soundfile.write(folder / f"{i}.flac", np.random.default_rng(i).normal(0, 0.1, 16000), 16000)
             rows.append(f"{i}.flac,{text}")
         (folder / "metadata.csv").write_text("\n".join(rows) + "\n")
-    code = BLOCKS[3].replace('"runs/prompts",', '"runs/prompts", max_steps=2, report_to="none", disable_tqdm=True,')
+    code = BLOCKS[4].replace('"runs/prompts",', '"runs/prompts", max_steps=2, report_to="none", disable_tqdm=True,')
     run(code)
     assert json.loads((tmp_path / "runs/prompts/checkpoint-2/trainer_state.json").read_text())["global_step"] == 2
 
@@ -80,6 +91,11 @@ def test_every_error_rate_is_in_a_report():
         assert row in README
     rows = re.findall(r"^\|[^|]*\|[^|]*%.*\|$", README, flags=re.MULTILINE)
     assert len(rows) == len(results)
+
+
+def test_the_table_of_the_bottleneck_is_in_its_report():
+    report = json.loads((ROOT / "model_cards" / "bottleneck.json").read_text())
+    assert report_table(report, [1, 3, 6, 9, 12]).strip() in README
 
 
 def drum_rows(report: dict) -> list[str]:
@@ -113,7 +129,7 @@ def test_every_number_about_drums_is_in_the_report_over_all_folds():
 
 def test_the_kept_model_hears_the_loop_as_readme_says(monkeypatch):
     monkeypatch.chdir(ROOT)
-    printed = run(BLOCKS[4]).splitlines()
+    printed = run(BLOCKS[5]).splitlines()
     said = re.search(r"It prints.*?```text\n(.*?)```", README, flags=re.DOTALL).group(1).splitlines()
     assert printed == said
 
@@ -128,7 +144,7 @@ def test_the_sound_training_lines_run_on_a_folder(tmp_path, monkeypatch):
             soundfile.write(folder / f"{i}.flac", np.random.default_rng(i).normal(0, 0.1, 8000), 16000)
             rows.append(f"{i}.flac,{label}")
         (folder / "metadata.csv").write_text("\n".join(rows) + "\n")
-    code = BLOCKS[5].replace('"runs/sounds",', '"runs/sounds", max_steps=2, report_to="none", disable_tqdm=True,')
+    code = BLOCKS[6].replace('"runs/sounds",', '"runs/sounds", max_steps=2, report_to="none", disable_tqdm=True,')
     run(code.replace('from_preset("tiny",', 'from_preset("tiny", num_hidden_layers=1,'))
     assert json.loads((tmp_path / "runs/sounds/checkpoint-2/trainer_state.json").read_text())["global_step"] == 2
 

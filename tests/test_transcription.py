@@ -11,6 +11,8 @@ import torch
 from transformers import AutoModelForSpeechSeq2Seq
 
 from aural import AuralProcessor, LogMelFeatureExtractor, load_recognizer, train_tokenizer, transcribe
+from aural.processing.alignment import monotone_frames, time_tokens
+from aural.transcription import recognize_batch
 from tests.tiny import tiny_las
 from tests.whole import save_folder, wave
 
@@ -117,7 +119,7 @@ def changed_config(**changes):
     ("changes", "message"),
     [
         ({"aural_format": 2}, r"aural_format=2.*saved by a newer aural"),
-        ({"attention_kind": "foo"}, r"attention_kind='foo' must be one of dot, location, none"),
+        ({"attention_kind": "foo"}, r"attention_kind='foo' must be one of dot, additive, location, multihead, none"),
         ({"vocab_size": 12}, r"tokenizer has 9 symbols but the model's vocab_size is 12"),
         ({"frame_shift_ms": 20.0}, r"a frame every 10 ms but the model's frame_shift_ms is 20"),
     ],
@@ -180,3 +182,108 @@ def test_loading_asks_no_service_to_convert_and_leaves_the_environment_as_it_was
     monkeypatch.setattr(AutoModelForSpeechSeq2Seq, "from_pretrained", from_pretrained)
     load_recognizer(folder)
     assert (asked, os.environ.get(name)) == (["1"], before)
+
+
+CHARACTERS = AuralProcessor(LogMelFeatureExtractor(num_mel_bins=6), train_tokenizer(["abcd "]))
+
+
+def test_words_and_characters_have_times_inside_the_clip_and_in_order(folder):
+    for result in transcribe([wave(1.0), wave(0.3, seed=1)], folder):
+        assert [word.text for word in result.words] == result.text.split()
+        assert [one.text for one in result.token_times] == list(result.tokens)
+        for things in (result.words, result.token_times):
+            borders = [border for one in things for border in (one.start, one.end)]
+            assert borders == sorted(borders)
+            assert borders[0] >= 0
+            assert borders[-1] <= result.seconds
+        assert [word for group in result.segments() for word in group] == list(result.words)
+
+
+def test_confidence_is_that_of_the_text_under_the_model(folder):
+    model, processor = load_recognizer(folder)
+    result = transcribe(wave(0.6), model, processor)[0]
+    features = processor(audio=wave(0.6), sampling_rate=16000, return_tensors="pt")["input_features"]
+    labels = torch.tensor([processor.tokenizer.convert_tokens_to_ids(list(result.tokens))])
+    with torch.no_grad():
+        loss = model(features, labels=labels).loss  # mean negative logarithm of the probabilities
+    assert result.confidence == pytest.approx(float(torch.exp(-loss)), rel=1e-4)
+    shares = np.exp(np.mean(np.log([one.confidence for one in result.token_times])))
+    assert result.confidence == pytest.approx(float(shares), rel=1e-4)
+
+
+def test_attention_is_that_of_the_text_and_the_listener_hears_a_batch_once(folder):
+    model, processor = load_recognizer(folder)
+    heard = []
+    model.get_encoder().register_forward_hook(lambda *_: heard.append(1))
+    results = transcribe([wave(0.6), wave(0.4, seed=2)], model, processor)
+    assert len(heard) == 1
+    inputs = processor(audio=wave(0.6), sampling_rate=16000, return_tensors="pt")
+    labels = torch.tensor([processor.tokenizer.convert_tokens_to_ids(list(results[0].tokens))])
+    expected = model.attention_maps(inputs["input_features"], labels=labels)["speller"][0].mean(0)
+    np.testing.assert_allclose(results[0].alignment, expected, atol=1e-5)
+
+
+def test_a_model_without_attention_tells_no_times():
+    result = transcribe(wave(0.5), tiny_las(attention_kind="none"), CHARACTERS)[0]
+    assert (result.words, result.token_times, result.coverage, result.troubles) == ((), (), None, ())
+    assert 0 < result.confidence <= 1
+
+
+@pytest.mark.parametrize(("reductions", "seconds"), [([2, 2], 0.04), ([2, 2, 2], 0.08)])
+def test_frames_of_40_or_80_ms_by_configuration_and_times_follow(reductions, seconds):
+    model = tiny_las(listener_time_reductions=reductions)
+    result = transcribe(wave(1.0), model, CHARACTERS)[0]
+    assert result.seconds_per_frame == pytest.approx(seconds)
+    frames = result.alignment.shape[1]
+    assert frames == -(-98 // (seconds * 100))  # of 98 feature frames of 10 ms
+    first, last = monotone_frames(result.alignment.numpy())
+    path = time_tokens(result.alignment.numpy(), result.seconds_per_frame, result.seconds)
+    assert ((path.starts / seconds >= first) & (path.starts / seconds < first + 1)).all()
+    assert ((path.ends / seconds > last - 1e-6) & (path.ends / seconds <= last + 1 + 1e-6)).all()
+    assert result.token_times[-1].end == pytest.approx(result.seconds)
+
+
+def test_the_n_best_texts_come_with_their_scores(folder):
+    model, processor = load_recognizer(folder)
+    sounds = [wave(0.6), wave(0.4, seed=2)]
+    inputs = processor(audio=sounds, sampling_rate=16000, return_tensors="pt")
+    expected = model.generate(
+        inputs["input_features"],
+        attention_mask=inputs["attention_mask"],
+        num_beams=4,
+        num_return_sequences=3,
+        return_dict_in_generate=True,
+        output_scores=True,
+    )
+    results = transcribe(sounds, model, processor, nbest=3, num_beams=4)
+    for i, result in enumerate(results):
+        assert result.text == result.alternatives[0][0]
+        scores = [score for _, score in result.alternatives]
+        assert scores == sorted(scores, reverse=True)
+        assert scores == pytest.approx(expected.sequences_scores[3 * i : 3 * i + 3].tolist(), abs=1e-5)
+        ids = [row[: row.index(2)] if 2 in row else row for row in expected.sequences[3 * i : 3 * i + 3].tolist()]
+        assert [text for text, _ in result.alternatives] == [processor.decode(row) for row in ids]
+    assert [result.text for result in results] == [
+        one.text for one in transcribe(sounds, model, processor, num_beams=4)
+    ]
+    assert transcribe(sounds[0], model, processor)[0].alternatives == ()
+    for wrong, beams in ((5, 4), (0, 4), (2, 1)):
+        with pytest.raises(ValueError, match=f"nbest={wrong} must be in 1 to num_beams={beams}"):
+            transcribe(sounds[0], model, processor, nbest=wrong, num_beams=beams)
+
+
+def test_words_of_phonemes_lie_between_borders():
+    tokenizer = train_tokenizer(["a b | c"], "phoneme")
+    processor = AuralProcessor(LogMelFeatureExtractor(num_mel_bins=6), tokenizer)
+    result = transcribe(wave(1.0), tiny_las(vocab_size=len(tokenizer)), processor)[0]
+    assert [word.text for word in result.words] == [part.strip() for part in result.text.split("|") if part.strip()]
+
+
+def test_a_batch_of_waves_is_what_transcribe_makes_of_it(folder):
+    model, processor = load_recognizer(folder)
+    waves = [wave(0.5), wave(0.7, seed=3)]
+    told = recognize_batch(waves, model, processor, {"num_beams": 2}, ["one", "two"])
+    expected = transcribe(waves, model, processor, num_beams=2)
+    assert [(one.source, one.text, one.words) for one in told] == [
+        (name, one.text, one.words) for name, one in zip(("one", "two"), expected, strict=True)
+    ]

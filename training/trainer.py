@@ -197,7 +197,8 @@ class AuralTrainer(PublishingTrainer):
         Args:
             model, inputs, args, kwargs: As in the stock Trainer.
         """
-        config: Any = self.model.config
+        trained: Any = self.model
+        config = trained.config
         if weight := getattr(config, "guided_attention_weight", 0.0):
             left = max(0.0, 1 - self.state.global_step / config.guided_attention_updates)
             inputs = {**inputs, "guided_attention_weight": weight * left}

@@ -12,6 +12,7 @@
   a row lacks is `""`, `0.0` or an empty list, never null, since `datasets` fixes types by the first rows.
 """
 
+import json
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +22,7 @@ import numpy as np
 import torch
 
 from .annotation import UNREADABLE, Annotator
+from .decoding import decoding_options
 from .processes import default_device
 from .processing.audio import load_audio
 from .tag_windows import WindowPlan, check_scores, is_framewise, score_windows
@@ -41,7 +43,8 @@ class Transcriber(Annotator):
         seconds_per_batch: Most seconds in a batch, padding included; a longer clip has a batch to itself.
         device: Where the model runs; default: the accelerator of this process if there is one, else "cpu".
         audio_column: Column of the audio.
-        generate_kwargs: For `model.generate`, such as `num_beams=8`; it must give one text per clip.
+        generate_kwargs: For `model.generate`, such as `num_beams=8`; it must give one text per clip. `lm`, `ngram` and
+            `hot_words` may be given by name (`decoding_options`), and are loaded once per process.
 
     Raises:
         OSError: There is no such model.
@@ -63,7 +66,7 @@ class Transcriber(Annotator):
         self.generate_kwargs = generate_kwargs
 
     def load(self) -> None:
-        self._loaded()
+        self._decoding()
 
     def options(self) -> dict[str, Any]:
         return dict(self.generate_kwargs)
@@ -102,13 +105,23 @@ class Transcriber(Annotator):
         model, processor = self._loaded()
         rate = processor.feature_extractor.sampling_rate
         inputs = processor(audio=waves, sampling_rate=rate, return_tensors="pt").to(model.device)
-        ids = model.generate(inputs["input_features"], attention_mask=inputs["attention_mask"], **self.generate_kwargs)
+        options = self._decoding()
+        ids = model.generate(inputs["input_features"], attention_mask=inputs["attention_mask"], **options)
         end = model.config.eos_token_id
         # What follows the first <eos> only fills the row.
         return [processor.decode(row[: row.index(end)] if end in row else row) for row in ids[:, 1:].tolist()]
 
     def _loaded(self) -> tuple[Any, Any]:
         return _recognizer(self.model, self.fingerprint, self.device or default_device())
+
+    def _decoding(self) -> dict[str, Any]:
+        """What `generate` is told, with what was said by name loaded."""
+        try:
+            said = json.dumps(self.generate_kwargs, sort_keys=True)
+        except TypeError:  # it holds objects, which need no loading
+            model, processor = self._loaded()
+            return decoding_options(self.generate_kwargs, processor.tokenizer, model.device)
+        return _decoding_options(self.model, self.fingerprint, self.device or default_device(), said)
 
 
 class Tagger(Annotator):
@@ -205,6 +218,11 @@ class Tagger(Annotator):
 @lru_cache(maxsize=1)
 def _recognizer(model: str, fingerprint: str, device: str) -> tuple[Any, Any]:
     return load_recognizer(model, device)
+
+
+@lru_cache(maxsize=1)
+def _decoding_options(model: str, fingerprint: str, device: str, said: str) -> dict[str, Any]:
+    return decoding_options(json.loads(said), _recognizer(model, fingerprint, device)[1].tokenizer, device)
 
 
 @lru_cache(maxsize=1)

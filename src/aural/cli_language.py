@@ -1,20 +1,101 @@
-"""Commands for language models beside a recogniser.
+"""Language models and others beside a recogniser: the command that makes an n-gram, and what `transcribe` takes.
 
 aural ngram texts.txt --model demo/model --order 6 --out strings.arpa
 aural transcribe seven.wav --model demo/model --ngram strings.arpa --ngram-weight 0.3
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from .console import quiet_libraries
+from .processing.hot_words import BIAS
 
 NGRAM_EXAMPLE = (
     "Example: `aural ngram texts.txt --model demo/model --order 6 --out strings.arpa`, "
     "then `aural transcribe seven.wav --model demo/model --ngram strings.arpa`"
 )
+
+
+_PANEL = "Beside the speller"
+
+CtcOption = Annotated[
+    float | None,
+    typer.Option("--ctc-weight", min=0, max=1, help="Share of CTC; default: the model's.", rich_help_panel=_PANEL),
+]
+LmOption = Annotated[
+    str | None,
+    typer.Option(
+        "--lm",
+        help="Folder or Hub id of a causal language model over the model's tokens.",
+        show_default=False,
+        rich_help_panel=_PANEL,
+    ),
+]
+LmWeightOption = Annotated[
+    float | None, typer.Option("--lm-weight", min=0, help="Its weight; default: 0.3.", rich_help_panel=_PANEL)
+]
+NgramOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--ngram",
+        help="ARPA file of an n-gram over the model's tokens (`aural ngram`).",
+        show_default=False,
+        rich_help_panel=_PANEL,
+    ),
+]
+NgramWeightOption = Annotated[
+    float | None, typer.Option("--ngram-weight", min=0, help="Its weight; default: 0.3.", rich_help_panel=_PANEL)
+]
+HotWordOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--hot-word",
+        help="A word or phrase to prefer; may be given again, and as WORD=BIAS (default: 5).",
+        show_default=False,
+        rich_help_panel=_PANEL,
+    ),
+]
+
+
+def options_beside(
+    beams: int | None,
+    ctc_weight: float | None,
+    lm: str | None,
+    lm_weight: float | None,
+    ngram_file: Path | None,
+    ngram_weight: float | None,
+    hot_word: list[str] | None,
+) -> dict[str, Any]:
+    """What was typed, as `decoding_options` takes it; what was not typed is left to the model.
+
+    Raises:
+        typer.BadParameter: A weight without its model, or a bias that is no number.
+    """
+    for name, value, needs, needed in (
+        ("--lm-weight", lm_weight, "--lm", lm),
+        ("--ngram-weight", ngram_weight, "--ngram", ngram_file),
+    ):
+        if value is not None and needed is None:
+            raise typer.BadParameter(f"{name} {value:g}: only with {needs}")
+    words: dict[str, float] = {}
+    for typed in hot_word or []:
+        word, equals, bias = typed.rpartition("=")
+        try:
+            words[word if equals else typed] = float(bias) if equals else BIAS
+        except ValueError:
+            raise typer.BadParameter(f"--hot-word {typed}: {bias!r} is no number; WORD=BIAS is allowed") from None
+    options = {
+        "num_beams": beams,
+        "ctc_weight": ctc_weight,
+        "lm": lm,
+        "lm_weight": lm_weight,
+        "ngram": None if ngram_file is None else str(ngram_file),
+        "ngram_weight": ngram_weight,
+        "hot_words": words or None,
+    }
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def ngram(

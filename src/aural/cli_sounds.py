@@ -5,15 +5,11 @@ aural tag night.flac --model models/sounds --events --audacity --out night.txt
 aural tag --dataset 'data/*.parquet' --model models/sounds --out out/tags
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as RichProgress
 
 from .cli_annotate import (
     AudioOption,
@@ -28,6 +24,7 @@ from .cli_annotate import (
     refuse_with_dataset,
 )
 from .console import quiet_libraries, say_error
+from .heard_bar import Heard, heard_bar
 from .processing.events import (
     THRESHOLD,
     Event,
@@ -47,10 +44,8 @@ TAG_EXAMPLE = (
     "`aural tag night.flac --model models/sounds --events --threshold 0.4 --threshold Dog=0.6 --csv --out night.csv`"
     " · `aural tag --dataset data/sounds --model models/sounds --out out/tags`"
 )
-BAR_FROM = 60.0  # seconds of audio
 TOP_K = 5
 BATCH_SIZE = 8
-Progress = Callable[[float, float | None], None]
 
 
 def tag(
@@ -137,7 +132,7 @@ def tag(
 
 def _hearing(
     model: str, device: str, window: float | None, hop: float | None, batch_size: int
-) -> "tuple[Callable[[Path, Progress], Tagging], tuple[str, ...]]":
+) -> "tuple[Callable[[Path, Heard], Tagging], tuple[str, ...]]":
     """What tags a file, and the labels that it knows."""
     from .tagging import WindowPlan, is_framewise, label_names, load_tagger
     from .tagging import tag as tag_audio
@@ -145,7 +140,7 @@ def _hearing(
     loaded, extractor = load_tagger(model, device)
     WindowPlan.of(loaded.config, extractor, is_framewise(loaded), window, hop)  # a wrong one is wrong for every file
 
-    def hear(file: Path, progress: Progress) -> "Tagging":
+    def hear(file: Path, progress: Heard) -> "Tagging":
         return tag_audio(file, loaded, extractor, window, hop, batch_size, progress)[0]
 
     return hear, label_names(loaded)
@@ -153,7 +148,7 @@ def _hearing(
 
 def _tag_files(
     files: list[Path],
-    hear: "Callable[[Path, Progress], Tagging]",
+    hear: "Callable[[Path, Heard], Tagging]",
     written: "Callable[[Path, Tagging, bool], str]",
     out: Path | None,
     quiet: bool,
@@ -163,7 +158,7 @@ def _tag_files(
     failed = False
     for file in files:
         try:
-            with _bar(file.name, quiet) as progress:
+            with heard_bar(file.name, quiet) as progress:
                 result = hear(file, progress)
         except (OSError, ValueError) as error:  # one bad file costs the others nothing
             failed = True
@@ -253,22 +248,3 @@ def _tags_text(
     if form == "csv":
         return csv_lines([{"file": file, **row} for row in rows], ("file", "label", "score") if with_header else None)
     return "".join(f"{name}{label} ({score:.2f})\n" for label, score in tags)
-
-
-@contextmanager
-def _bar(name: str, quiet: bool) -> Iterator[Progress]:
-    """What shows how much of a file is heard: a bar on standard error, for a person who waits for over a minute of
-    audio."""
-    console = Console(stderr=True)
-    if quiet or not console.is_terminal:
-        yield lambda heard, seconds: None
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with RichProgress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(name, total=None, visible=False)
-
-        def show(heard: float, seconds: float | None) -> None:
-            long = max(heard, seconds or 0) > BAR_FROM
-            bar.update(task, completed=heard, total=seconds, visible=long)
-
-        yield show

@@ -16,11 +16,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from .loading import no_conversion
 from .modeling.ngram_table import NGramTable
 from .processing.folders import said_of
-from .processing.hot_words import hot_words
+from .processing.hot_words import BIAS, hot_words
 from .processing.ngram import NGram, table_arrays
 from .processing.ngram_training import train_ngram
-
-HOT_WORD_BIAS = 5.0  # natural logarithms: a word becomes about 150 times as likely
 
 
 def decoding_options(options: Mapping[str, Any], tokenizer: Any, device: str | torch.device = "cpu") -> dict[str, Any]:
@@ -42,7 +40,7 @@ def decoding_options(options: Mapping[str, Any], tokenizer: Any, device: str | t
         found["lm"] = load_language_model(name, tokenizer, device)
     if isinstance(name := found.get("ngram"), str | Path):
         found["ngram"] = load_ngram(name, tokenizer).to(device)
-    words, bias = found.pop("hot_words", None), found.pop("hot_word_bias", HOT_WORD_BIAS)
+    words, bias = found.pop("hot_words", None), found.pop("hot_word_bias", BIAS)
     if words:
         found["sequence_bias"] = hot_words(tokenizer, words, bias)
     return found
@@ -70,7 +68,7 @@ def load_language_model(folder: str | Path, tokenizer: Any, device: str | torch.
             f"({len(different)} tokens differ); train it with the recogniser's tokenizer"
         )
     with said_of(folder), no_conversion():
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
+        model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
     return model.to(device).eval()
 
 

@@ -38,6 +38,8 @@ from .transcription import transcribe
 
 WORDS = ("digit", "letter", "phonetic")
 PICTURE = "alignment.png"
+CTC_SHARE = 0.5  # of CTC in decoding
+LONGEST = 8.0  # seconds of the strings that training composes
 TEST_SEED = 20_000  # added to the run's seed: strings that no other part of the run composes
 ABOUT = (
     "One voice. Held-out strings are new arrangements of recordings the model was trained on; "
@@ -117,7 +119,11 @@ def make_model(processor: AuralProcessor, hidden: int, **changes: Any) -> LasFor
         "label_smoothing": 0.1,
         "ctc_weight": 0.3,
     }
-    return LasForConditionalGeneration(LasConfig(**{**options, **changes}))
+    model = LasForConditionalGeneration(LasConfig(**{**options, **changes}))
+    # Saved with it: CTC keeps the speller from looping on sound unlike its training's, and no stretch of a long
+    # recording is longer than the strings that it learnt from.
+    vars(model.generation_config).update(ctc_weight=CTC_SHARE, max_seconds=LONGEST)
+    return model
 
 
 def train(

@@ -1,38 +1,28 @@
-"""From audio files to text in one call: `transcribe`, and what it loads models with."""
+"""From audio files to text in one call: `transcribe`, and what it loads models with.
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+The listener hears a batch once. `generate` writes the texts from its states, and one pass of the speller over them
+gives every token's probability and attention, from which follow times, confidence and trouble.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from transformers import AutoModelForSpeechSeq2Seq, AutoProcessor, PreTrainedModel
 
+from .decoding import decoding_options
 from .loading import load_config, no_conversion
-from .processing import AuralProcessor, load_audio
+from .processing import AuralProcessor
+from .processing.alignment import confidence, time_characters, time_tokens, time_words, word_tokens
 from .processing.folders import check_features_fit, check_tokenizer_fits, said_of
-
-
-@dataclass(frozen=True)
-class Transcript:
-    """The text of one clip.
-
-    Attributes:
-        text: What the model wrote.
-        seconds: Length of the audio.
-        source: The file, or `"audio 0"`, … for audio given otherwise.
-        alignment: Attention `(tokens, listener frames)` of each written token, `<eos>` last; one head, or their mean.
-            One column, all ones, from a model without attention (`attention_kind="none"`).
-        tokens: The written tokens, as the tokenizer names them.
-        seconds_per_frame: Seconds per listener frame of `alignment`.
-    """
-
-    text: str
-    seconds: float
-    source: str
-    alignment: torch.Tensor
-    tokens: tuple[str, ...]
-    seconds_per_frame: float
+from .processing.levels import sound_levels
+from .processing.phonemes import BORDER
+from .processing.tokenizers import unit_of
+from .processing.trouble import find_troubles, speech_coverage
+from .transcript import Transcript
 
 
 def load_recognizer(folder: str | Path, device: str | torch.device = "cpu") -> tuple[PreTrainedModel, AuralProcessor]:
@@ -58,7 +48,7 @@ def load_recognizer(folder: str | Path, device: str | torch.device = "cpu") -> t
 def _check_fit(config: Any, processor: Any, folder: str) -> None:
     if not isinstance(processor, AuralProcessor):
         raise ValueError(f"{folder} holds a {type(processor).__name__}, not an AuralProcessor")
-    check_tokenizer_fits(config, processor.tokenizer, folder)
+    check_tokenizer_fits(config, processor.tokenizer, folder, processor.phoneme_tokenizer)
     check_features_fit(config, processor.feature_extractor, folder)
 
 
@@ -67,23 +57,32 @@ def transcribe(
     model: str | Path | PreTrainedModel,
     processor: AuralProcessor | None = None,
     batch_size: int = 8,
+    nbest: int = 1,
+    max_seconds: float | None = None,
+    vad: str = "energy",
     **generate_kwargs: Any,
 ) -> list[Transcript]:
-    """Transcribe audio files or arrays.
+    """Transcribe audio files or arrays of any length.
 
     Args:
         audio: What `load_audio` reads (a path, bytes, an array, …), or a list or tuple of such.
         model: A model folder or Hub id, or a model that is loaded already.
         processor: Needed with a loaded model.
         batch_size: Clips decoded together.
-        generate_kwargs: For `model.generate`, such as `num_beams=8`.
+        nbest: Texts to tell of each clip, in `Transcript.alternatives`; more than one takes as many beams.
+        max_seconds: Longer recordings are cut at their pauses (`long_audio.py`), and have no alignment and no
+            alternatives. Default: the model's `generation_config.max_seconds`, else 15.
+        vad: What finds the pauses: "energy", or "silero" with the package silero-vad.
+        generate_kwargs: For `model.generate`, such as `num_beams=8`; `lm`, `ngram` and `hot_words` may be given by
+            name (`decoding_options`).
 
     Returns:
         One `Transcript` per clip, in order.
 
     Raises:
         OSError: A file or the model folder cannot be read.
-        ValueError: A clip is not audio, the model does not fit its processor, or an option asks for several texts.
+        ValueError: A clip is not audio, the model does not fit its processor, `nbest` is more than the beams, or an
+            option asks for several texts in another way.
 
     Example:
         >>> from aural import transcribe
@@ -94,20 +93,20 @@ def transcribe(
         raise ValueError(f"batch_size={batch_size} must be at least 1")
     for name, one_text in (("num_return_sequences", 1), ("return_dict_in_generate", False)):
         if (asked := generate_kwargs.get(name) or one_text) != one_text:
-            raise ValueError(f"{name}={asked}: transcribe gives one text per clip; use model.generate")
+            raise ValueError(f"{name}={asked}: transcribe gives one text per clip, and others by nbest")
     if not isinstance(model, PreTrainedModel):
         model, processor = load_recognizer(model)
     if processor is None:
         raise ValueError("processor=None: a loaded model needs its processor")
     sources = list(audio) if isinstance(audio, list | tuple) else [audio]
-    results: list[Transcript] = []
-    for batch in _batches(sources, batch_size):
-        results += _transcribe_batch(batch, len(results), model, processor, generate_kwargs)
-    return results
+    options = decoding_options(generate_kwargs, processor.tokenizer, model.device)
+    from .long_audio import longest_stretch, transcribe_recordings  # it is built on this room
 
+    def recognize(waves: Sequence[np.ndarray], names: Sequence[str]) -> list[Transcript]:
+        return recognize_batch(waves, model, processor, options, names, nbest)
 
-def _batches(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    return (items[i : i + size] for i in range(0, len(items), size))
+    rate = processor.feature_extractor.sampling_rate
+    return transcribe_recordings(sources, recognize, rate, longest_stretch(model, max_seconds), vad, batch_size)
 
 
 def _until_end(ids: list[int], eos_token_id: int) -> list[int]:
@@ -116,31 +115,113 @@ def _until_end(ids: list[int], eos_token_id: int) -> list[int]:
 
 
 @torch.inference_mode()
-def _transcribe_batch(
-    sources: Sequence[Any], start: int, model: PreTrainedModel, processor: AuralProcessor, generate_kwargs: dict
+def recognize_batch(
+    waves: Sequence[np.ndarray],
+    model: PreTrainedModel,
+    processor: AuralProcessor,
+    generate_kwargs: Mapping[str, Any] | None = None,
+    sources: Sequence[str] | None = None,
+    nbest: int = 1,
 ) -> list[Transcript]:
+    """Transcribe one batch of waves; the other ways into recognition are built on this.
+
+    Args:
+        waves: Each float32 `(samples,)` at the rate of the processor's feature extractor.
+        model: In eval mode.
+        processor: Of the model.
+        generate_kwargs: For `model.generate`, such as `{"num_beams": 8}`.
+        sources: A name per wave; default: `"audio 0"`, …
+        nbest: Texts to tell of each wave, at most as many as there are beams.
+
+    Returns:
+        One `Transcript` per wave, in order; times count from the start of its wave.
+
+    Raises:
+        ValueError: `nbest` is less than 1 or more than the beams.
+    """
+    options = dict(generate_kwargs or {})
+    beams = options.get("num_beams") or (options.get("generation_config") or model.generation_config).num_beams or 1
+    if not 1 <= nbest <= beams:
+        raise ValueError(f"nbest={nbest} must be in 1 to num_beams={beams}")
     rate = processor.feature_extractor.sampling_rate
-    waves = [load_audio(source, rate) for source in sources]
-    inputs = processor(audio=waves, sampling_rate=rate, return_tensors="pt").to(model.device)
+    inputs = processor(audio=list(waves), sampling_rate=rate, return_tensors="pt").to(model.device)
     features, mask = inputs["input_features"], inputs["attention_mask"]
-    labels = cast(Any, model).generate(features, attention_mask=mask, **generate_kwargs)[
-        :, 1:
-    ]  # without the start token
-    maps = (
-        cast(Any, model).attention_maps(features, mask, labels=labels)["speller"].mean(1)
-    )  # (batch, targets, listener frames)
+    heard = cast(Any, model).get_encoder()(features, mask)
+    if nbest > 1:
+        options |= {"num_return_sequences": nbest, "return_dict_in_generate": True, "output_scores": True}
+    written = cast(Any, model).generate(features, attention_mask=mask, encoder_outputs=heard, **options)
+    rows = (written if nbest == 1 else written.sequences)[:, 1:]  # without the start token
+    scores = None if nbest == 1 else written.sequences_scores.tolist()
+    best = rows[::nbest]
+    maps, chances = _read_again(model, heard, mask, best, options.get("memory_slots"))
     results = []
-    for i, (source, wave) in enumerate(zip(sources, waves, strict=True)):
-        ids = _until_end(labels[i].tolist(), model.config.eos_token_id)
+    for i, wave in enumerate(waves):
+        ids = _until_end(best[i].tolist(), model.config.eos_token_id)
         frames = -(-int(mask[i].sum()) // model.config.time_reduction)
-        results.append(
-            Transcript(
-                text=processor.decode(ids),
-                seconds=len(wave) / rate,
-                source=str(source) if isinstance(source, str | Path) else f"audio {start + i}",
-                alignment=maps[i, : len(ids), :frames].cpu(),
-                tokens=tuple(processor.tokenizer.convert_ids_to_tokens(ids)),
-                seconds_per_frame=model.config.seconds_per_listener_frame,
+        source = sources[i] if sources is not None else f"audio {i}"
+        alignment = maps[i, : len(ids), :frames].cpu()
+        told = _transcript(wave, source, ids, alignment, chances[i, : len(ids)].cpu().numpy(), model, processor)
+        if scores is not None:
+            places = range(i * nbest, (i + 1) * nbest)
+            texts = [processor.decode(_until_end(rows[at].tolist(), model.config.eos_token_id)) for at in places]
+            told = replace(
+                told, alternatives=tuple((text, scores[at]) for text, at in zip(texts, places, strict=True))
             )
-        )
+        results.append(told)
     return results
+
+
+def _read_again(
+    model: PreTrainedModel, heard: Any, mask: torch.Tensor, labels: torch.Tensor, memory_slots: int | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Attention `(batch, targets, listener frames)`, mean of heads, and probability `(batch, targets)` of texts."""
+    speller = cast(Any, model)
+    slots = {} if memory_slots is None else {"memory_slots": memory_slots}
+    outputs = speller(
+        attention_mask=mask,
+        encoder_outputs=heard,
+        decoder_input_ids=speller.prepare_decoder_input_ids_from_labels(labels),
+        output_attentions=True,
+        use_cache=False,
+        **slots,
+    )
+    chances = outputs.logits.float().softmax(-1).gather(-1, labels[..., None])[..., 0]
+    return outputs.cross_attentions[0].float().mean(1), chances
+
+
+def _transcript(
+    wave: np.ndarray,
+    source: str,
+    ids: list[int],
+    alignment: torch.Tensor,
+    chances: np.ndarray,
+    model: PreTrainedModel,
+    processor: AuralProcessor,
+) -> Transcript:
+    """What is told of one wave `(samples,)` from the attention and probability of its tokens."""
+    rate, config = processor.feature_extractor.sampling_rate, model.config
+    tokens = tuple(processor.tokenizer.convert_ids_to_tokens(ids))
+    told = Transcript(
+        text=processor.decode(ids),
+        seconds=len(wave) / rate,
+        source=source,
+        alignment=alignment,
+        tokens=tokens,
+        seconds_per_frame=config.seconds_per_listener_frame,
+        confidence=confidence(chances),
+    )
+    if config.attention_kind == "none" or config.ctc_weight == 1:  # no attention, or one that never learned
+        return told
+    weights, step = alignment.numpy(), told.seconds_per_frame
+    levels = sound_levels(wave, rate)
+    border = BORDER if unit_of(processor.tokenizer) == "phoneme" else None
+    groups = word_tokens(ids, processor.decode, border)
+    path = time_tokens(weights, step, told.seconds)
+    words = time_words(path, groups, chances, levels, step, told.seconds)
+    return replace(
+        told,
+        words=words,
+        token_times=time_characters(path, groups, words, tokens, chances, told.seconds),
+        coverage=speech_coverage(weights, levels, step),
+        troubles=find_troubles(weights, ids, groups, levels, step),
+    )

@@ -18,7 +18,7 @@ from aural import (
     SpectrogramTransformerModel,
 )
 from aural.modeling.quantize import quantize_dynamic
-from tests.tiny import tiny_las
+from tests.tiny import VARIANTS, clips, tiny_las
 from tests.tiny_spectrogram import spectrograms, tiny_spectrogram
 
 CLASSES = [
@@ -140,11 +140,63 @@ def test_copies_and_pickles_of_an_int8_copy_are_int8_copies():
 
 
 def test_what_cannot_be_quantised_is_refused():
-    with pytest.raises(TypeError, match=r"model is Las.*must be one of the spectrogram transformers"):
-        quantize_dynamic(tiny_las())
+    with pytest.raises(TypeError, match=r"model is Linear; it must be one of the spectrogram transformers, or a LAS"):
+        quantize_dynamic(nn.Linear(2, 2))
     with pytest.raises(ValueError, match=r"torch\.bfloat16; it must be in torch\.float32"):
         quantize_dynamic(tiny_spectrogram().bfloat16())
     with pytest.raises(ValueError, match="on meta; dynamic quantisation is for the CPU"):
         quantize_dynamic(tiny_spectrogram().to("meta"))
     with pytest.raises(ValueError, match="quantised already"):
         quantize_dynamic(quantize_dynamic(tiny_spectrogram()))
+    with pytest.raises(ValueError, match=r"torch\.bfloat16; it must be in torch\.float32"):
+        quantize_dynamic(tiny_las().bfloat16())
+    with pytest.raises(ValueError, match="quantised already"):
+        quantize_dynamic(quantize_dynamic(tiny_las()))
+
+
+def spelled(model):
+    """Logits of three texts for three clips."""
+    features, mask = clips([17, 9, 13])
+    inputs = torch.tensor([[1, 4, 7, 5], [1, 6, 6, 8], [1, 5, 4, 4]])
+    with torch.no_grad():
+        return model(features, mask, inputs).logits
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_logits_of_a_las_move_by_what_eight_bits_round(variant):
+    model = tiny_las(scale=0.3, **VARIANTS[variant])
+    expected, got = spelled(model), spelled(quantize_dynamic(model))
+    assert 0 < (got - expected).abs().mean() / expected.abs().mean() < 0.05
+
+
+@pytest.mark.parametrize("kind", ["dot", "location"])
+def test_listener_projections_and_output_layer_of_a_las_are_int8_and_nothing_else(kind):
+    quantized = quantize_dynamic(tiny_las(attention_kind=kind))
+    of_lstms = [f"model.listener.layers.{i}.{way}_lstm" for i in range(2) for way in ("forward", "backward")]
+    of_attention = ["query_proj.0", "query_proj.2", "key_proj.0", "key_proj.2"] if kind == "dot" else []
+    of_attention = of_attention or ["query_proj", "key_proj"]
+    expected = {*of_lstms, *(f"model.speller.attention.{name}" for name in of_attention), "output_mlp.0"}
+    kinds = (torch.ao.nn.quantized.dynamic.Linear, torch.ao.nn.quantized.dynamic.LSTM)
+    assert {name for name, part in quantized.named_modules() if isinstance(part, kinds)} == expected
+
+
+def test_copies_of_an_int8_las_write_what_it_writes_and_do_not_learn():
+    model = quantize_dynamic(tiny_las(attention_kind="dot"))
+    features, mask = clips([17, 9, 13])
+    texts = model.generate(features, attention_mask=mask, num_beams=3)
+    assert texts.shape[0] == 3
+    for again in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert torch.equal(again.generate(features, attention_mask=mask, num_beams=3), texts)
+        with pytest.raises(RuntimeError, match="cannot be trained"):
+            again.train()(features, mask, labels=texts)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_las_in_bfloat16_decodes_finite_scores(variant):
+    features, mask = clips([17, 9, 13])
+    model = tiny_las(scale=0.3, **VARIANTS[variant])
+    expected = spelled(model)
+    small = model.bfloat16()
+    assert (spelled(small).float() - expected).abs().mean() / expected.abs().mean() < 0.05
+    options = {"num_beams": 3, "output_scores": True, "return_dict_in_generate": True}
+    assert torch.isfinite(small.generate(features, attention_mask=mask, **options).sequences_scores).all()
