@@ -26,13 +26,15 @@ class SpellerState:
     """Everything that follows a hypothesis from step to step; every tensor has the batch first.
 
     Shapes: `hidden` and `cell`, per layer `(batch, speller_hidden_size)`; `context` `(batch, memory_size)`;
-    `weights` `(batch, heads, 1, keys)`, the attention of the step before.
+    `weights` `(batch, heads, 1, keys)`, the attention of the step before; `share` `(batch, 4 speller_hidden_size)`,
+    that of the context in the first layer's gates, where decoding keeps tables and a step was taken.
     """
 
     hidden: tuple[torch.Tensor, ...]
     cell: tuple[torch.Tensor, ...]
     context: torch.Tensor
     weights: torch.Tensor
+    share: torch.Tensor | None = None
 
 
 @dataclass
@@ -147,6 +149,7 @@ class LasCache(Cache):
             cell=tuple(c.index_select(0, index) for c in self.state.cell),
             context=self.state.context.index_select(0, index),
             weights=self.state.weights.index_select(0, index),
+            share=None if self.state.share is None else self.state.share.index_select(0, index),
         )
         for companion in self.companions:
             companion.reorder(index)

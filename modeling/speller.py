@@ -3,8 +3,8 @@
 Notable here:
 - the context of a step is an input of the next (input feeding), beside being read by the output;
 - the embeddings' share of the first layer's gates is one matrix product for all steps before the loop, and in decoding
-  a table with a row per token; the logits are one product after the loop: inside it there is only what depends on the
-  step before;
+  a table with a row per token, beside one with a row per listener state; the logits are one product after the loop:
+  inside it there is only what depends on the step before;
 - an utterance's hypotheses share its memory: the state has a row for each of them, the memory one per utterance;
 - with `query_layer="first"` the layers above the first do not feed the loop, so all their steps are one call;
 - the state is a value that goes in and comes out: the module keeps nothing, so decoding is re-entrant.
@@ -33,16 +33,9 @@ def lstm_cell(gates: torch.Tensor, cell: torch.Tensor) -> tuple[torch.Tensor, to
 class SpellerCell(nn.LSTMCell):
     """One layer's weights; a call hands them out, so that hooks which load weights (offloading) see the use."""
 
-    def forward(  # type: ignore[override]
-        self, apart: int = 0, by_column: bool = False
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """The input's first `apart` columns; the others with those of the hidden state; the bias.
-
-        With `by_column` the second lies column by column in memory, which few rows are multiplied with faster.
-        """
-        others = (self.weight_ih[:, apart:], self.weight_hh)
-        joined = torch.cat([w.t() for w in others]).t() if by_column else torch.cat(others, dim=1)
-        return self.weight_ih[:, :apart], joined, self.bias_ih + self.bias_hh
+    def forward(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:  # type: ignore[override]
+        """The matrices over the input and over the hidden state, and the bias."""
+        return self.weight_ih, self.weight_hh, self.bias_ih + self.bias_hh
 
 
 @dataclass
@@ -50,14 +43,18 @@ class GateWeights:
     """The speller's weights as its steps use them.
 
     Shapes: `embedding` `(4 hidden, embedding)`, the embedding's columns of the first layer; `layers`, per layer
-    `(4 hidden, input + hidden)`, the first without those columns; `biases`, per layer `(4 hidden,)`; `table`
-    `(vocabulary, 4 hidden)`, every token's share of the first layer's gates, bias and all, where decoding keeps one.
+    `(4 hidden, input + hidden)`, the first without those columns; `biases`, per layer `(4 hidden,)`.
+
+    Decoding keeps two tables of the first layer's gates: `table` `(vocabulary, 4 hidden)`, every token's share, bias
+    and all; and `shares` `(utterances, keys, 4 hidden)`, every key's: a context is a mean of the keys' values, so its
+    share is that mean of theirs, and `layers[0]` has the hidden state's columns alone, `(4 hidden, hidden)`.
     """
 
     embedding: torch.Tensor
     layers: list[torch.Tensor]
     biases: list[torch.Tensor]
     table: torch.Tensor | None = None
+    shares: torch.Tensor | None = None
 
 
 class Speller(nn.Module):
@@ -82,16 +79,22 @@ class Speller(nn.Module):
         weights = self.attention.initial_weights(memory)
         return SpellerState(layers, layers, context, weights.repeat_interleave(beams, 0) if beams > 1 else weights)
 
-    def gate_weights(self, table: bool = False) -> GateWeights:
-        """The weights as steps use them; with `table`, for decoding, with every token's share of the gates."""
+    def gate_weights(self) -> GateWeights:
+        """The weights as steps use them."""
         size = self.config.speller_embedding_size
-        parts = (cell(0 if i else size, by_column=table) for i, cell in enumerate(self.cells))
-        (embedding, *_), layers, biases = (list(each) for each in zip(*parts, strict=True))
-        if not table:
-            return GateWeights(embedding, layers, biases)
-        every = torch.arange(self.config.vocab_size, device=biases[0].device)
-        gates = nn.functional.linear(self.embed_tokens(every), embedding, biases[0])
-        return GateWeights(embedding, layers, biases, gates)
+        parts = [cell() for cell in self.cells]
+        joined = [torch.cat([ih if i else ih[:, size:], hh], dim=1) for i, (ih, hh, _) in enumerate(parts)]
+        return GateWeights(parts[0][0][:, :size], joined, [bias for *_, bias in parts])
+
+    def decoding_weights(self, memory: Memory) -> GateWeights:
+        """The same, with the tables of decoding, for the utterances of `memory`."""
+        size, weights = self.config.speller_embedding_size, self.gate_weights()
+        every = torch.arange(self.config.vocab_size, device=memory.values.device)
+        weights.table = self._embedding_gates(self.embed_tokens(every), weights)
+        if self.attention.mixes_values:
+            over_input, weights.layers[0], _ = self.cells[0]()
+            weights.shares = nn.functional.linear(memory.values, over_input[:, size:])
+        return weights
 
     def forward(
         self,
@@ -111,7 +114,7 @@ class Speller(nn.Module):
             head: Output layer, needed for `sampling`.
             sampling: Probability that an input token is replaced by a draw from the output of the step before
                 (scheduled sampling, Bengio et al. 2015, arXiv:1506.03099).
-            weights: Those of `gate_weights`, where a caller keeps them from step to step.
+            weights: Those of `gate_weights` or `decoding_weights`, where a caller keeps them from step to step.
 
         Returns:
             Outputs `(rows, targets, speller_hidden_size + memory_size)`, last layer and context side by side;
@@ -149,14 +152,20 @@ class Speller(nn.Module):
         """One token: the looped layers, then attention; `gates` `(rows, 4 hidden)` are the embedding's share."""
         below = run.context
         for i in range(looped):
-            bias = weights.biases[i] if i else None  # the first layer's came with the embedding
-            joined = nn.functional.linear(torch.cat([below, run.hidden[i]], dim=-1), weights.layers[i], bias)
+            if i == 0 and weights.shares is not None:
+                joined = nn.functional.linear(run.hidden[0], weights.layers[0])
+                joined = joined if run.share is None else joined + run.share
+            else:  # the first layer's bias came with the embedding
+                joined = torch.cat([below, run.hidden[i]], dim=-1)
+                joined = nn.functional.linear(joined, weights.layers[i], weights.biases[i] if i else None)
             run.hidden[i], run.cell[i] = lstm_cell(joined if i else joined + gates, run.cell[i])
             below = self.dropout(run.hidden[i])
             run.outputs[i].append(below)
         query = run.outputs[0][-1] if self.config.query_layer == "first" else below
         context, attended = self.attention(run.by_utterance(query), memory, run.weights)
         run.context, run.weights = context.flatten(0, 1), attended
+        if weights.shares is not None:
+            run.share = (attended[:, 0] @ weights.shares).flatten(0, 1)
         run.contexts.append(run.context)
         run.attentions.append(run.by_row(attended))
 
@@ -202,6 +211,7 @@ class _Run:
     def __init__(self, state: SpellerState, utterances: int) -> None:
         self.utterances = utterances
         self.hidden, self.cell, self.context = list(state.hidden), list(state.cell), state.context
+        self.share = state.share  # of the context in the first layer's gates, where decoding keeps tables
         self.weights = self.by_utterance(state.weights[:, :, 0]).transpose(1, 2)  # (utterances, heads, beams, keys)
         self.outputs: list[list[torch.Tensor]] = [[] for _ in state.hidden]
         self.contexts: list[torch.Tensor] = []
@@ -218,4 +228,4 @@ class _Run:
 
     def state(self) -> SpellerState:
         """The state after the last step."""
-        return SpellerState(tuple(self.hidden), tuple(self.cell), self.context, self.by_row(self.weights))
+        return SpellerState(tuple(self.hidden), tuple(self.cell), self.context, self.by_row(self.weights), self.share)

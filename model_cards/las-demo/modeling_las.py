@@ -7,15 +7,13 @@ Notable here:
 - `generate()` ends every clip at a length that follows from its own frames, whatever it is batched with.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
 
 import torch
 from torch import nn
-from transformers import GenerationConfig, GenerationMixin, PreTrainedModel
+from transformers import PreTrainedModel
 from transformers import initialization as init
-from transformers.generation import LogitsProcessorList
 from transformers.modeling_outputs import Seq2SeqLMOutput, Seq2SeqModelOutput
 from transformers.models.auto.modeling_auto import MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES
 from transformers.utils import can_return_tuple
@@ -23,12 +21,14 @@ from transformers.utils import can_return_tuple
 from .configuration_las import LasConfig
 from .modeling_checks import check_features
 from .modeling_las_cache import CACHE, LasCache, given_cache
-from .modeling_las_checks import check_ctc_states, check_labels
-from .modeling_las_generation import MAX_LENGTH, MAX_TOKENS_PER_SECOND, NUM_BEAMS, end_by_length
-from .modeling_las_loss import las_loss, shift_right
+from .modeling_las_checks import check_ctc_states, check_labels, check_slots
+from .modeling_las_generation import LasGenerationMixin
+from .modeling_las_loss import Heard, las_loss, shift_right
 from .modeling_listener import Listener, ListenerOutput, as_listened
+from .modeling_memory_slots import MemorySlots, draw_slots
 from .modeling_spec_augment import spec_augment
 from .modeling_speller import Speller
+from .modeling_speller_attention import Memory
 
 
 class LasPreTrainedModel(PreTrainedModel):
@@ -65,6 +65,7 @@ class LasModel(LasPreTrainedModel):
         super().__init__(config)
         self.listener = Listener(config)
         self.speller = Speller(config)
+        self.memory_slots = None if config.memory_slots is None else MemorySlots(config)
         self.post_init()
 
     def get_encoder(self, modality: str | None = None) -> nn.Module:
@@ -96,6 +97,48 @@ class LasModel(LasPreTrainedModel):
             input_features = spec_augment(input_features, mask.bool(), self.config)
         return self.listener(input_features, attention_mask, **kwargs)
 
+    def remember(self, listened: ListenerOutput, slots: int | None = None) -> Memory:
+        """What the speller attends to: the listener's states, or the slots that they are pooled into.
+
+        Args:
+            listened: What the listener returned.
+            slots: How many slots; default: a random number in training, else all.
+
+        Raises:
+            ValueError: The model has none, or fewer.
+        """
+        states, mask, attention = listened.last_hidden_state, listened.mask, self.speller.attention
+        most = self.config.memory_slots
+        asked = check_slots(slots, most)
+        if self.memory_slots is None or most is None or asked is None:
+            return attention.prepare(states, mask)
+        if self.training and slots is None:
+            asked = draw_slots(most)  # on the host: a shape, and nested for the whole batch
+        pooled, mask, shares = self.memory_slots(states, mask, asked)
+        return replace(attention.prepare(pooled, mask), places=shares)
+
+    def begin(
+        self, listened: ListenerOutput, slots: int | None = None, rows: int | None = None, decoding: bool = False
+    ) -> LasCache:
+        """The cache before the first token.
+
+        Args:
+            listened: What the listener returned.
+            slots: How many memory slots, as in `remember`.
+            rows: Hypotheses, equally many per clip; default: one per clip.
+            decoding: Keep the weights as steps use them, with tables of what tokens and states add to the gates.
+
+        Raises:
+            ValueError: As `remember`; rows that are no multiple of the clips.
+        """
+        memory = self.remember(listened, slots)
+        clips = len(memory.values)
+        beams, uneven = divmod(clips if rows is None else rows, clips)
+        if uneven:
+            raise ValueError(f"decoder_input_ids has {rows} rows for {clips} clips: a multiple of them is allowed")
+        weights = self.speller.decoding_weights(memory) if decoding else None
+        return LasCache(memory, self.speller.initial_state(memory, beams), weights=weights)
+
     @can_return_tuple
     def forward(
         self,
@@ -109,6 +152,7 @@ class LasModel(LasPreTrainedModel):
         output_hidden_states: bool | None = None,
         decoder_attention_mask: torch.Tensor | None = None,
         sampling_head: nn.Module | None = None,
+        memory_slots: int | None = None,
         past_key_values: LasCache | None = None,
         **kwargs: Any,
     ) -> Seq2SeqModelOutput:
@@ -117,8 +161,8 @@ class LasModel(LasPreTrainedModel):
         Args:
             input_features: `(batch, frames, mels)` log-mel features; not needed with `encoder_outputs`.
             attention_mask: `(batch, frames)`, 1 on real frames, which come first in each row.
-            decoder_input_ids: `(batch, targets)`; all of them without a cache, the new ones with it.
-                Default: the start token.
+            decoder_input_ids: `(batch, targets)`; all of them without a cache, the new ones with it. Several rows per
+                clip, one after the other, are hypotheses about it. Default: the start token.
             encoder_outputs: What the listener returned for these clips.
             cache, past_key_values: Two names of one argument: the speller's state after earlier decoder inputs.
             use_cache: Return the cache, under the installed transformers' name for it; default from the config.
@@ -127,6 +171,7 @@ class LasModel(LasPreTrainedModel):
             output_hidden_states: Return the states of every layer.
             decoder_attention_mask: Not used: a speller reads its inputs in order, and what follows `<eos>` is ignored.
             sampling_head: Output layer for scheduled sampling in training.
+            memory_slots: How many of the config's slots to fill; default: a random number in training, else all.
             kwargs: Not used; transformers passes some to every model.
 
         Returns:
@@ -142,29 +187,37 @@ class LasModel(LasPreTrainedModel):
         if encoder_outputs is None:
             encoder_outputs = self.listen(input_features, attention_mask, output_hidden_states=output_hidden_states)
         encoder_outputs = as_listened(encoder_outputs, attention_mask, self.config.time_reduction)
+        keep = self.config.use_cache if use_cache is None else use_cache
         if cache is None:
-            memory = self.speller.attention.prepare(encoder_outputs.last_hidden_state, encoder_outputs.mask)
-            cache = LasCache(memory, self.speller.initial_state(memory))
+            rows = None if decoder_input_ids is None else len(decoder_input_ids)
+            cache = self.begin(encoder_outputs, memory_slots, rows, decoding=keep and not torch.is_grad_enabled())
         if decoder_input_ids is None:
             device = encoder_outputs.last_hidden_state.device
             decoder_input_ids = torch.full((cache.batch_size, 1), self.config.decoder_start_token_id, device=device)
         sampling = self.config.scheduled_sampling if self.training and sampling_head is not None else 0.0
         outputs, attention, layers, cache.state = self.speller(
-            decoder_input_ids, cache.memory, cache.state, sampling_head, sampling
+            decoder_input_ids, cache.memory, cache.state, sampling_head, sampling, cache.weights
         )
         cache.seen_tokens += decoder_input_ids.shape[1]
-        keep = self.config.use_cache if use_cache is None else use_cache
         return Seq2SeqModelOutput(
             last_hidden_state=outputs,
             decoder_hidden_states=tuple(layers) if output_hidden_states else None,
-            cross_attentions=(attention,) if output_attentions else None,
+            cross_attentions=(over_frames(attention, cache.memory),) if output_attentions else None,
             encoder_last_hidden_state=encoder_outputs.last_hidden_state,
             encoder_hidden_states=encoder_outputs.hidden_states,
             **{CACHE: cast(Any, cache) if keep else None},
         )
 
 
-class LasForConditionalGeneration(LasPreTrainedModel, GenerationMixin):
+def over_frames(attention: torch.Tensor, memory: Memory) -> torch.Tensor:
+    """Attention `(rows, heads, targets, keys)` over the listener's frames, whatever the keys are."""
+    if memory.places is None:
+        return attention
+    shares = memory.places.repeat_interleave(len(attention) // len(memory.places), 0)  # (rows, slots, frames)
+    return attention @ shares[:, None]
+
+
+class LasForConditionalGeneration(LasPreTrainedModel, LasGenerationMixin):
     """[Listen, Attend and Spell](https://arxiv.org/abs/1508.01211) that transcribes: logits, loss and `generate()`."""
 
     def __init__(self, config: LasConfig) -> None:
@@ -176,19 +229,13 @@ class LasForConditionalGeneration(LasPreTrainedModel, GenerationMixin):
         )
         self.lm_head = nn.Linear(config.speller_output_size, config.vocab_size)
         self.ctc_head = nn.Linear(config.memory_size, config.vocab_size) if config.ctc_weight > 0 else None
+        phonemes = config.phoneme_vocab_size
+        self.phoneme_head = nn.Linear(config.memory_size, phonemes) if phonemes > 0 else None
+        if config.ctc_weight == 1:  # CTC alone: what gets no gradient must not be waited for, nor decay
+            for part in (self.model.speller, self.output_mlp, self.lm_head):
+                part.requires_grad_(False)
         self.post_init()
         self._set_generation_defaults()
-
-    def _set_generation_defaults(self) -> None:
-        # _from_model_config: what is set here is saved, not derived again from config.json
-        self.generation_config.update(num_beams=NUM_BEAMS, max_length=MAX_LENGTH, _from_model_config=False)
-        vars(self.generation_config)["max_tokens_per_second"] = MAX_TOKENS_PER_SECOND
-
-    def adjust_generation_fn(self, *args: Any, **kwargs: Any) -> None:
-        """As in transformers; a folder without generation_config.json gets this model's defaults, not 20 tokens."""
-        super().adjust_generation_fn(*args, **kwargs)  # type: ignore[misc]
-        if self.generation_config._from_model_config:
-            self._set_generation_defaults()
 
     def get_encoder(self, modality: str | None = None) -> nn.Module:
         """The listener."""
@@ -217,14 +264,6 @@ class LasForConditionalGeneration(LasPreTrainedModel, GenerationMixin):
             self.ctc_head = self._get_resized_lm_head(self.ctc_head, embeddings.num_embeddings)
         return embeddings
 
-    def prepare_inputs_for_generation(self, input_ids: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
-        """As in transformers; what the cache has read of the text is not read again."""
-        cache = given_cache(kwargs.get("cache"), kwargs.get("past_key_values"))
-        seen = 0 if cache is None else cache.get_seq_length()
-        if 0 < seen < input_ids.shape[1]:
-            kwargs["next_sequence_length"] = input_ids.shape[1] - seen
-        return super().prepare_inputs_for_generation(input_ids, **kwargs)  # type: ignore[misc]
-
     def prepare_decoder_input_ids_from_labels(self, labels: torch.Tensor) -> torch.Tensor:
         """Decoder inputs `(batch, targets)` for `labels`, for collators of whoever computes the loss outside."""
         return shift_right(labels, self.config.blank_id, self.config.decoder_start_token_id)
@@ -241,10 +280,13 @@ class LasForConditionalGeneration(LasPreTrainedModel, GenerationMixin):
         encoder_outputs: ListenerOutput | None = None,
         cache: LasCache | None = None,
         labels: torch.Tensor | None = None,
+        phoneme_targets: torch.Tensor | None = None,
         use_cache: bool | None = None,
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         decoder_attention_mask: torch.Tensor | None = None,
+        memory_slots: int | None = None,
+        guided_attention_weight: float | None = None,
         num_items_in_batch: torch.Tensor | int | None = None,
         past_key_values: LasCache | None = None,
         **kwargs: Any,
@@ -253,12 +295,15 @@ class LasForConditionalGeneration(LasPreTrainedModel, GenerationMixin):
 
         Args:
             labels: `(batch, targets)`: tokens, then `<eos>`, then `-100`.
+            phoneme_targets: `(batch, phonemes)`, then `-100`: what the phoneme head learns, beside `labels`.
+            guided_attention_weight: Of the loss on attention off the diagonal; default: the config's in training, 0
+                in evaluation.
             num_items_in_batch: Labels in the whole (accumulated) batch; the summed losses are divided by it.
                 Default: the labels at hand.
 
         Returns:
             `logits` `(batch, targets, vocabulary)`, `loss`, `cross_attentions[0]` the alignment `(batch, heads,
-            targets, listener frames)` when asked for.
+            targets, listener frames)` when asked for. In training with `ctc_weight=1` the speller rests: no logits.
 
         Raises:
             ValueError: As `LasModel.forward`; labels outside the vocabulary; with CTC, targets that do not fit the
@@ -266,7 +311,10 @@ class LasForConditionalGeneration(LasPreTrainedModel, GenerationMixin):
         """
         if labels is not None:
             given = input_features if encoder_outputs is None else encoder_outputs[0]
-            check_labels(labels, len(labels) if given is None else len(given), self.config.vocab_size)
+            clips = len(labels) if given is None else len(given)
+            check_labels(labels, clips, self.config.vocab_size)
+            if phoneme_targets is not None:
+                check_labels(phoneme_targets, clips, self.config.phoneme_vocab_size, "phoneme_targets")
             if decoder_input_ids is None:
                 decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
             use_cache = False if use_cache is None else use_cache
@@ -275,98 +323,52 @@ class LasForConditionalGeneration(LasPreTrainedModel, GenerationMixin):
                 input_features, attention_mask, output_hidden_states=output_hidden_states
             )
         encoder_outputs = as_listened(encoder_outputs, attention_mask, self.config.time_reduction)
-        outputs = self.model(
-            decoder_input_ids=decoder_input_ids,
-            encoder_outputs=encoder_outputs,
-            cache=given_cache(cache, past_key_values),
-            use_cache=use_cache,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            sampling_head=nn.Sequential(self.output_mlp, self.lm_head) if labels is not None else None,
-            return_dict=True,
-        )
-        logits = self._logits(outputs.last_hidden_state)  # (batch, targets, vocabulary)
+        if guided_attention_weight is None:
+            guided_attention_weight = self.config.guided_attention_weight if self.training else 0.0
+        guided = labels is not None and guided_attention_weight > 0
+        output_attentions = self.config.output_attentions if output_attentions is None else output_attentions
+        cache = given_cache(cache, past_key_values)
+        joint = cache if cache is not None and cache.companions else None
+        heard, outputs = Heard(mask=encoder_outputs.mask), Seq2SeqModelOutput()
+        if not (self.training and labels is not None and self.config.ctc_weight == 1):
+            outputs = self.model(
+                decoder_input_ids=decoder_input_ids,
+                encoder_outputs=encoder_outputs,
+                cache=cache,
+                use_cache=use_cache,
+                output_attentions=guided or joint is not None or output_attentions,
+                output_hidden_states=output_hidden_states,
+                sampling_head=nn.Sequential(self.output_mlp, self.lm_head) if labels is not None else None,
+                memory_slots=memory_slots,
+                return_dict=True,
+            )
+            heard.logits = self._logits(outputs.last_hidden_state)  # (batch, targets, vocabulary)
+            heard.attention = outputs.cross_attentions[0] if guided else None
+            if joint is not None:
+                joint.follow(decoder_input_ids, heard.logits[:, -1], outputs.cross_attentions[0])
         loss = None
         if labels is not None:
-            ctc_logits = None if self.ctc_head is None else self.ctc_head(check_ctc_states(encoder_outputs.ctc_states))
-            loss = las_loss(logits, labels, self.config, ctc_logits, encoder_outputs.ctc_mask, num_items_in_batch)
+            self._listen_for_ctc(heard, encoder_outputs)
+            weight = float(guided_attention_weight)
+            loss = las_loss(heard, labels, self.config, phoneme_targets, weight, num_items_in_batch)
         return Seq2SeqLMOutput(
             loss=loss,
-            logits=logits,
+            logits=heard.logits,
             decoder_hidden_states=outputs.decoder_hidden_states,
-            cross_attentions=outputs.cross_attentions,
-            encoder_last_hidden_state=outputs.encoder_last_hidden_state,
-            encoder_hidden_states=outputs.encoder_hidden_states,
+            cross_attentions=outputs.cross_attentions if output_attentions else None,
+            encoder_last_hidden_state=encoder_outputs.last_hidden_state,
+            encoder_hidden_states=encoder_outputs.hidden_states,
             **{CACHE: outputs.get(CACHE)},
         )
 
-    @torch.no_grad()
-    def generate(  # type: ignore[override]
-        self,
-        inputs: torch.Tensor | None = None,
-        generation_config: GenerationConfig | None = None,
-        logits_processor: LogitsProcessorList | None = None,
-        *args: Any,
-        **kwargs: Any,
-    ) -> Any:
-        """`GenerationMixin.generate`, and a clip's text ends at a length that follows from its own frames.
-
-        Args:
-            inputs: `(batch, frames, mels)`, or `input_features=`, with `attention_mask=`.
-            generation_config, logits_processor, args, kwargs: As in transformers. `max_tokens_per_second` (a field of
-                `generation_config`) sets the limit; None lifts it.
-
-        Raises:
-            ValueError: As `forward`; `max_tokens_per_second` is not above 0.
-        """
-        features = kwargs.get("input_features") if inputs is None else inputs
-        encoder_outputs, mask = kwargs.get("encoder_outputs"), kwargs.get("attention_mask")
-        if encoder_outputs is not None:
-            # A copy: transformers writes what it repeats per beam into the object that it is given.
-            encoder_outputs = replace(as_listened(encoder_outputs, mask, self.config.time_reduction))
-            kwargs["encoder_outputs"] = encoder_outputs
-        elif features is None:
-            raise ValueError("pass input_features (batch, frames, mels) to generate")
-        else:
-            check_features(features, mask, self.config.num_mel_bins)
-        cache = given_cache(kwargs.pop("cache", None), kwargs.pop("past_key_values", None))
-        if cache is not None:
-            kwargs[CACHE] = cache
-        if kwargs.get("max_new_tokens") is not None and kwargs.get("max_length") is None:
-            # The defaults hold a max_length; as one, the caller's limit replaces it instead of standing beside it.
-            prompt = kwargs.get("decoder_input_ids")
-            kwargs["max_length"] = kwargs.pop("max_new_tokens") + (1 if prompt is None else prompt.shape[1])
-        limit = end_by_length(self.config, [generation_config, self.generation_config], features, **kwargs)
-        if limit is not None:
-            logits_processor = LogitsProcessorList([*(logits_processor or []), limit])
-        return super().generate(inputs, generation_config, logits_processor, *args, **kwargs)  # type: ignore[misc]
-
-    @torch.no_grad()
-    def attention_maps(
-        self,
-        input_features: torch.Tensor,
-        attention_mask: torch.Tensor | None = None,
-        layers: Sequence[str] | None = None,
-        labels: torch.Tensor | None = None,
-    ) -> dict[str, torch.Tensor]:
-        """Where the speller attended: `{"speller": (batch, heads, targets, listener frames)}`.
-
-        Args:
-            input_features: `(batch, frames, mels)`.
-            attention_mask: `(batch, frames)`.
-            layers: Which maps; a LAS has one, "speller".
-            labels: `(batch, targets)`, the text to align; default: what `generate` writes, without the start token.
-
-        Raises:
-            ValueError: A layer that a LAS does not have; bad input as in `forward`.
-        """
-        if unknown := set(layers or ()) - {"speller"}:
-            raise ValueError(f"layers={list(unknown)}: a LAS attends in one layer, 'speller'")
-        if labels is None:
-            labels = self.generate(input_features, attention_mask=attention_mask)[:, 1:]
-        inputs = self.prepare_decoder_input_ids_from_labels(labels)
-        outputs = self(input_features, attention_mask, inputs, output_attentions=True, use_cache=False)
-        return {"speller": outputs.cross_attentions[0]}
+    def _listen_for_ctc(self, heard: Heard, listened: ListenerOutput) -> None:
+        """What the CTC heads make of the listener's states, into `heard`."""
+        if self.ctc_head is None and self.phoneme_head is None:
+            return
+        states = check_ctc_states(listened.ctc_states)
+        heard.ctc_mask = listened.ctc_mask
+        heard.ctc_logits = None if self.ctc_head is None else self.ctc_head(states)
+        heard.phoneme_logits = None if self.phoneme_head is None else self.phoneme_head(states)
 
 
 # The speech pipeline tells seq2seq from CTC by the class names in this table, which `AutoModel….register` does not

@@ -9,21 +9,21 @@ from .modeling_checks import on_host
 IGNORED_LABEL = -100  # transformers' own: labels that no loss counts
 
 
-def check_labels(labels: torch.Tensor, batch: int, vocab_size: int) -> None:
+def check_labels(labels: torch.Tensor, batch: int, vocab_size: int, name: str = "labels") -> None:
     """Labels are `(batch, targets)`, at least one target, each `-100` or in `[0, vocab_size)`.
 
     Raises:
         ValueError: Otherwise, naming the label and its row.
     """
     if labels.ndim != 2 or labels.shape[0] != batch or labels.shape[1] == 0:
-        raise ValueError(f"labels {tuple(labels.shape)} must be (batch={batch}, targets), at least one target")
+        raise ValueError(f"{name} {tuple(labels.shape)} must be (batch={batch}, targets), at least one target")
     if not on_host(labels):
         return
     wrong = ((labels != IGNORED_LABEL) & ((labels < 0) | (labels >= vocab_size))).nonzero()
     if len(wrong):
         row, column = (int(index) for index in wrong[0])
         raise ValueError(
-            f"labels[{row}, {column}]={labels[row, column].item()} is outside the vocabulary: "
+            f"{name}[{row}, {column}]={labels[row, column].item()} is outside the vocabulary: "
             f"allowed are 0 to {vocab_size - 1}, and -100 to ignore"
         )
 
@@ -39,7 +39,9 @@ def check_ctc_states(states: torch.Tensor | None) -> torch.Tensor:
     return states
 
 
-def check_ctc_targets(targets: torch.Tensor, lengths: torch.Tensor, frames: torch.Tensor, blank: int) -> None:
+def check_ctc_targets(
+    targets: torch.Tensor, lengths: torch.Tensor, frames: torch.Tensor, blank: int, name: str = "labels"
+) -> None:
     """A CTC path needs a frame per token, and one more between two equal tokens.
 
     Runs on every device: `ctc_loss` brings the lengths to the host anyway.
@@ -48,6 +50,7 @@ def check_ctc_targets(targets: torch.Tensor, lengths: torch.Tensor, frames: torc
         targets: `(batch, targets)`, `blank` beyond `lengths`.
         lengths, frames: `(batch,)`.
         blank: Id that no target may be.
+        name: What errors call the targets.
 
     Raises:
         ValueError: A clip has too few frames, or a target is the blank.
@@ -56,13 +59,28 @@ def check_ctc_targets(targets: torch.Tensor, lengths: torch.Tensor, frames: torc
         return
     inside = torch.arange(targets.shape[1], device=targets.device) < lengths[:, None]
     if (inside & (targets == blank)).any():
-        raise ValueError(f"labels hold {blank}, the CTC blank (pad), which no text may contain")
+        raise ValueError(f"{name} hold {blank}, the CTC blank (pad), which no text may contain")
     repeats = ((targets[:, 1:] == targets[:, :-1]) & inside[:, 1:]).sum(-1)
     needed = lengths + repeats
     short = (needed > frames).nonzero()
     if len(short):
         row = int(short[0])
         raise ValueError(
-            f"labels row {row} cannot be aligned by CTC: its {lengths[row].item()} tokens need {needed[row].item()} "
+            f"{name} row {row} cannot be aligned by CTC: its {lengths[row].item()} tokens need {needed[row].item()} "
             f"frames of the CTC layer, the clip has {frames[row].item()} (tokens {targets[row][:20].tolist()})"
         )
+
+
+def check_slots(slots: int | None, most: int | None) -> int | None:
+    """How many memory slots to fill: what was asked for, or all there are.
+
+    Raises:
+        ValueError: The model has none, or fewer.
+    """
+    if slots is None:
+        return most
+    if most is None:
+        raise ValueError(f"memory_slots={slots}: this model has none; it attends to every state")
+    if not 1 <= slots <= most:
+        raise ValueError(f"memory_slots={slots} must be in 1 to {most}, the slots of this model")
+    return slots

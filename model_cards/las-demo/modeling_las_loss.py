@@ -1,8 +1,10 @@
-"""What LAS learns from: cross entropy of the speller, joined with CTC on the listener when that is weighted.
+"""What LAS learns from: cross entropy of the speller, CTC on the listener, and what leads attention along.
 
-Both are *sums* divided by the number of labels in the whole, possibly accumulated, batch, so that accumulating four
+All are *sums* divided by the number of labels in the whole, possibly accumulated, batch, so that accumulating four
 batches equals one of four times the size.
 """
+
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -17,49 +19,118 @@ def shift_right(labels: torch.Tensor, pad_token_id: int, start_token_id: int) ->
     return nn.functional.pad(before, (1, 0), value=start_token_id)
 
 
+@dataclass
+class Heard:
+    """What the heads of one forward pass gave; None where a head is not there or has nothing to learn.
+
+    Shapes: `logits` `(batch, targets, vocabulary)`, aligned with the labels; `ctc_logits` and `phoneme_logits`
+    `(batch, ctc frames, vocabulary or phonemes)` with `ctc_mask` `(batch, ctc frames)`; `attention` `(batch, heads,
+    targets, listener frames)` with `mask` `(batch, listener frames)`, True on real states.
+    """
+
+    logits: torch.Tensor | None = None
+    ctc_logits: torch.Tensor | None = None
+    phoneme_logits: torch.Tensor | None = None
+    ctc_mask: torch.Tensor | None = None
+    attention: torch.Tensor | None = None
+    mask: torch.Tensor | None = None
+
+
 def las_loss(
-    logits: torch.Tensor,
+    heard: Heard,
     labels: torch.Tensor,
     config: LasConfig,
-    ctc_logits: torch.Tensor | None = None,
-    ctc_mask: torch.Tensor | None = None,
+    phoneme_targets: torch.Tensor | None = None,
+    guided_attention_weight: float = 0.0,
     num_items_in_batch: torch.Tensor | int | None = None,
 ) -> torch.Tensor:
     """(1 - w) cross entropy + w CTC per label, w being `config.ctc_weight` (Kim et al. 2016, arXiv:1609.06773).
 
+    To it come, where they are weighted, the CTC loss of the phonemes (multi-objective training, arXiv:2111.10208) and
+    the guided attention loss.
+
     Args:
-        logits: `(batch, targets, vocabulary)`, aligned with `labels`: nothing is shifted here.
+        heard: What the heads gave.
         labels: `(batch, targets)`, tokens, `<eos>`, then `-100`.
-        config: Gives the weight, label smoothing and special ids.
-        ctc_logits, ctc_mask: `(batch, ctc frames, vocabulary)` and `(batch, ctc frames)` when CTC is weighted.
+        config: Gives the weights, label smoothing and special ids.
+        phoneme_targets: `(batch, phonemes)`, then `-100`.
+        guided_attention_weight: Of the loss on attention off the diagonal.
         num_items_in_batch: Labels in the whole batch; default: those at hand.
 
     Raises:
-        ValueError: A clip has too few CTC frames for its text, or a text holds the blank.
+        ValueError: A clip has too few CTC frames for its text or phonemes, or one of them holds the blank.
     """
-    labels = labels.to(logits.device)
+    device = next(x.device for x in (heard.logits, heard.ctc_logits) if x is not None)
+    labels = labels.to(device)
     items = (labels != IGNORED_LABEL).sum().clamp(min=1) if num_items_in_batch is None else num_items_in_batch
     if isinstance(items, torch.Tensor):
-        items = items.to(logits.device)
-    loss = nn.functional.cross_entropy(
-        logits.flatten(0, 1).float(),
-        labels.flatten(),
-        ignore_index=IGNORED_LABEL,
-        reduction="sum",
-        label_smoothing=config.label_smoothing,
-    )
-    if ctc_logits is not None and ctc_mask is not None:
-        ctc = ctc_loss(ctc_logits, ctc_mask, labels, config)
-        loss = (1 - config.ctc_weight) * loss + config.ctc_weight * ctc
+        items = items.to(device)
+    loss = torch.zeros((), device=device)
+    if heard.logits is not None and config.ctc_weight < 1:
+        loss = loss + (1 - config.ctc_weight) * nn.functional.cross_entropy(
+            heard.logits.flatten(0, 1).float(),
+            labels.flatten(),
+            ignore_index=IGNORED_LABEL,
+            reduction="sum",
+            label_smoothing=config.label_smoothing,
+        )
+    if heard.ctc_mask is not None:
+        if heard.ctc_logits is not None and config.ctc_weight > 0:
+            loss = loss + config.ctc_weight * ctc_loss(heard.ctc_logits, heard.ctc_mask, labels, config)
+        if heard.phoneme_logits is not None and phoneme_targets is not None and config.phoneme_ctc_weight > 0:
+            spoken = phoneme_targets.to(device)
+            phonemes = ctc_loss(heard.phoneme_logits, heard.ctc_mask, spoken, config, "phoneme_targets")
+            loss = loss + config.phoneme_ctc_weight * phonemes
+    if heard.attention is not None and heard.mask is not None and guided_attention_weight > 0:
+        strayed = guided_attention_loss(heard.attention, labels, heard.mask, config.guided_attention_sigma)
+        loss = loss + guided_attention_weight * strayed
     return loss / items
 
 
-def ctc_loss(logits: torch.Tensor, mask: torch.Tensor, labels: torch.Tensor, config: LasConfig) -> torch.Tensor:
-    """Sum over clips of the CTC loss (Graves et al. 2006) of the labels without `<eos>`; the blank is pad."""
+def ctc_loss(
+    logits: torch.Tensor,
+    mask: torch.Tensor,
+    labels: torch.Tensor,
+    config: LasConfig,
+    name: str = "labels",
+    reduction: str = "sum",
+) -> torch.Tensor:
+    """The CTC loss (Graves et al. 2006) of the labels without `<eos>`; the blank is pad.
+
+    Args:
+        logits: `(batch, ctc frames, vocabulary)`.
+        mask: `(batch, ctc frames)`, True on real frames.
+        labels: `(batch, targets)`, tokens, perhaps an end, then `-100`.
+        config: Gives the special ids.
+        name: What errors call the labels.
+        reduction: "sum" over clips, or "none": one per clip.
+    """
     ends = torch.tensor(config.end_ids, dtype=labels.dtype, device=labels.device)
     real = (labels != IGNORED_LABEL) & ~torch.isin(labels, ends)
     targets = labels.masked_fill(~real, config.blank_id)
     lengths, frames = real.sum(-1), mask.sum(-1)
-    check_ctc_targets(targets, lengths, frames, config.blank_id)
+    check_ctc_targets(targets, lengths, frames, config.blank_id, name)
     log_probs = logits.float().log_softmax(dim=-1).transpose(0, 1)  # (ctc frames, batch, vocabulary)
-    return nn.functional.ctc_loss(log_probs, targets, frames, lengths, blank=config.blank_id, reduction="sum")
+    return nn.functional.ctc_loss(log_probs, targets, frames, lengths, blank=config.blank_id, reduction=reduction)
+
+
+def guided_attention_loss(
+    attention: torch.Tensor, labels: torch.Tensor, mask: torch.Tensor, sigma: float
+) -> torch.Tensor:
+    """How much attention strays from the diagonal of clip and text (Tachibana et al. 2017, arXiv:1710.08969, eq. 5).
+
+    Sum over labels of the attention weighted by `1 - exp(-(n / N - t / T)² / 2 sigma²)`, n of N being the label, t of
+    T the frame, both at their middles; the mean over heads.
+
+    Args:
+        attention: `(batch, heads, targets, frames)`.
+        labels: `(batch, targets)`, `-100` where there is none.
+        mask: `(batch, frames)`, True on real frames.
+        sigma: How far is far, as a share of the clip.
+    """
+    real = labels != IGNORED_LABEL
+    written = (torch.arange(labels.shape[1], device=labels.device) + 0.5) / real.sum(-1, keepdim=True).clamp(min=1)
+    heard = (torch.arange(mask.shape[1], device=mask.device) + 0.5) / mask.sum(-1, keepdim=True).clamp(min=1)
+    away = 1 - (-((written[:, :, None] - heard[:, None]) ** 2) / (2 * sigma**2)).exp()  # (batch, targets, frames)
+    strayed = (attention.float().mean(1) * away).sum(-1)  # (batch, targets)
+    return strayed.masked_fill(~real, 0.0).sum()

@@ -151,7 +151,7 @@ class Listener(nn.Module):
             states, mask = stack_frames(states, mask, reduction)
             states = self.dropout(layer(states, mask))
             collected.append(states)
-            if self.config.ctc_weight > 0 and i == self.config.resolved_ctc_layer:
+            if self.config.has_ctc and i == self.config.resolved_ctc_layer:
                 ctc_states, ctc_mask = states, mask
         return ListenerOutput(
             last_hidden_state=states,

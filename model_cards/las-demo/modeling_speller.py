@@ -2,19 +2,25 @@
 
 Notable here:
 - the context of a step is an input of the next (input feeding), beside being read by the output;
-- the embeddings' share of the first layer's gates is one matrix product for all steps before the loop, and the
-  logits are one after it: inside the loop there is only what depends on the step before;
+- the embeddings' share of the first layer's gates is one matrix product for all steps before the loop, and in decoding
+  a table with a row per token, beside one with a row per listener state; the logits are one product after the loop:
+  inside it there is only what depends on the step before;
+- an utterance's hypotheses share its memory: the state has a row for each of them, the memory one per utterance;
+- with `query_layer="first"` the layers above the first do not feed the loop, so all their steps are one call;
 - the state is a value that goes in and comes out: the module keeps nothing, so decoding is re-entrant.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import nn
 
 from .configuration_las import LasConfig
-from .modeling_attention import ATTENTIONS, Memory
 from .modeling_las_cache import SpellerState
+from .modeling_speller_attention import ATTENTIONS, DotAttention, Memory
+from .modeling_speller_loop import learns_at_once, run_loop
 
 
 def lstm_cell(gates: torch.Tensor, cell: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -27,8 +33,28 @@ def lstm_cell(gates: torch.Tensor, cell: torch.Tensor) -> tuple[torch.Tensor, to
 class SpellerCell(nn.LSTMCell):
     """One layer's weights; a call hands them out, so that hooks which load weights (offloading) see the use."""
 
-    def forward(self) -> tuple[torch.Tensor, torch.Tensor]:  # type: ignore[override]
-        return torch.cat([self.weight_ih, self.weight_hh], dim=1), self.bias_ih + self.bias_hh
+    def forward(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:  # type: ignore[override]
+        """The matrices over the input and over the hidden state, and the bias."""
+        return self.weight_ih, self.weight_hh, self.bias_ih + self.bias_hh
+
+
+@dataclass
+class GateWeights:
+    """The speller's weights as its steps use them.
+
+    Shapes: `embedding` `(4 hidden, embedding)`, the embedding's columns of the first layer; `layers`, per layer
+    `(4 hidden, input + hidden)`, the first without those columns; `biases`, per layer `(4 hidden,)`.
+
+    Decoding keeps two tables of the first layer's gates: `table` `(vocabulary, 4 hidden)`, every token's share, bias
+    and all; and `shares` `(utterances, keys, 4 hidden)`, every key's: a context is a mean of the keys' values, so its
+    share is that mean of theirs, and `layers[0]` has the hidden state's columns alone, `(4 hidden, hidden)`.
+    """
+
+    embedding: torch.Tensor
+    layers: list[torch.Tensor]
+    biases: list[torch.Tensor]
+    table: torch.Tensor | None = None
+    shares: torch.Tensor | None = None
 
 
 class Speller(nn.Module):
@@ -44,19 +70,31 @@ class Speller(nn.Module):
         self.attention = ATTENTIONS[config.attention_kind](config)
         self.dropout = nn.Dropout(config.speller_dropout)
 
-    def initial_state(self, memory: Memory) -> SpellerState:
-        """Zeros, and attention spread evenly over the real states."""
-        batch = memory.values.shape[0]
-        zeros = memory.values.new_zeros(batch, self.config.speller_hidden_size)
+    def initial_state(self, memory: Memory, beams: int = 1) -> SpellerState:
+        """Zeros, and attention spread evenly over the real states; `beams` hypotheses per utterance."""
+        rows = memory.values.shape[0] * beams
+        zeros = memory.values.new_zeros(rows, self.config.speller_hidden_size)
         layers = (zeros,) * self.config.speller_layers
-        context = memory.values.new_zeros(batch, self.config.memory_size)
-        return SpellerState(layers, layers, context, self.attention.initial_weights(memory))
+        context = memory.values.new_zeros(rows, self.config.memory_size)
+        weights = self.attention.initial_weights(memory)
+        return SpellerState(layers, layers, context, weights.repeat_interleave(beams, 0) if beams > 1 else weights)
 
-    def _gate_weights(self) -> tuple[torch.Tensor, list[torch.Tensor], list[torch.Tensor]]:
-        """The embedding's columns of the first layer; per layer the matrix over [input, own hidden], and the bias."""
+    def gate_weights(self) -> GateWeights:
+        """The weights as steps use them."""
         size = self.config.speller_embedding_size
-        stacked, biases = (list(each) for each in zip(*(cell() for cell in self.cells), strict=True))
-        return stacked[0][:, :size], [stacked[0][:, size:], *stacked[1:]], biases
+        parts = [cell() for cell in self.cells]
+        joined = [torch.cat([ih if i else ih[:, size:], hh], dim=1) for i, (ih, hh, _) in enumerate(parts)]
+        return GateWeights(parts[0][0][:, :size], joined, [bias for *_, bias in parts])
+
+    def decoding_weights(self, memory: Memory) -> GateWeights:
+        """The same, with the tables of decoding, for the utterances of `memory`."""
+        size, weights = self.config.speller_embedding_size, self.gate_weights()
+        every = torch.arange(self.config.vocab_size, device=memory.values.device)
+        weights.table = self._embedding_gates(self.embed_tokens(every), weights)
+        if self.attention.mixes_values:
+            over_input, weights.layers[0], _ = self.cells[0]()
+            weights.shares = nn.functional.linear(memory.values, over_input[:, size:])
+        return weights
 
     def forward(
         self,
@@ -65,54 +103,129 @@ class Speller(nn.Module):
         state: SpellerState,
         head: Callable[[torch.Tensor], torch.Tensor] | None = None,
         sampling: float = 0.0,
+        weights: GateWeights | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor], SpellerState]:
-        """Run over `input_ids` `(batch, targets)` from `state`.
+        """Run over `input_ids` `(rows, targets)` from `state`; rows are the utterances, or their hypotheses in turn.
 
         Args:
             input_ids: Decoder inputs.
-            memory: What to attend to.
+            memory: What to attend to, of each utterance.
             state: Where to start from.
             head: Output layer, needed for `sampling`.
             sampling: Probability that an input token is replaced by a draw from the output of the step before
                 (scheduled sampling, Bengio et al. 2015, arXiv:1506.03099).
+            weights: Those of `gate_weights` or `decoding_weights`, where a caller keeps them from step to step.
 
         Returns:
-            Outputs `(batch, targets, speller_hidden_size + memory_size)`, last layer and context side by side;
-            attention `(batch, heads, targets, keys)`; the outputs of embedding and of every layer
-            `(batch, targets, size)`; the state after the last token.
+            Outputs `(rows, targets, speller_hidden_size + memory_size)`, last layer and context side by side;
+            attention `(rows, heads, targets, keys)`; the outputs of embedding and of every layer
+            `(rows, targets, size)`; the state after the last token.
         """
-        embedding_weight, weights, biases = self._gate_weights()
+        weights = weights or self.gate_weights()
+        embedded = self.dropout(self.embed_tokens(input_ids))  # (rows, targets, embedding)
+        gates = self._embedding_gates(embedded, weights) if weights.table is None else weights.table[input_ids]
+        run = _Run(state, len(memory.values))
+        # Layers above the query's wait until the loop is over, but for draws, which need an output at each step.
+        looped = 1 if self.config.query_layer == "first" and not sampling else len(self.cells)
+        if not sampling and learns_at_once(self.attention, memory, gates):
+            layers, contexts, attention = self._learn_at_once(run, gates, memory, weights, looped)
+        else:
+            for step_gates in gates.unbind(1):
+                if sampling and head is not None and run.contexts:
+                    own = self._draw(head(torch.cat([run.outputs[-1][-1], run.context], dim=-1)))
+                    chosen = torch.rand(len(own), 1, device=own.device) < sampling
+                    drawn = self._embedding_gates(self.dropout(self.embed_tokens(own)), weights)
+                    step_gates = torch.where(chosen, drawn, step_gates)
+                self._step(run, step_gates, memory, weights, looped)
+            layers = [torch.stack(steps, dim=1) for steps in run.outputs[:looped]]
+            contexts, attention = torch.stack(run.contexts, dim=1), torch.cat(run.attentions, dim=2)
+        for i in range(looped, len(self.cells)):
+            layers.append(self._whole_layer(run, i, layers[-1], weights))
+        outputs = torch.cat([layers[-1], contexts], dim=-1)
+        return outputs, attention, [embedded, *layers], run.state()
 
-        def gates_of(embedded: torch.Tensor) -> torch.Tensor:
-            return nn.functional.linear(embedded, embedding_weight, biases[0])
+    @staticmethod
+    def _embedding_gates(embedded: torch.Tensor, weights: GateWeights) -> torch.Tensor:
+        return nn.functional.linear(embedded, weights.embedding, weights.biases[0])
 
-        embedded = self.dropout(self.embed_tokens(input_ids))  # (batch, targets, embedding)
-        hidden, cells, context, attended = list(state.hidden), list(state.cell), state.context, state.weights
-        layer_steps: list[list[torch.Tensor]] = [[] for _ in self.cells]
-        contexts: list[torch.Tensor] = []
-        attentions: list[torch.Tensor] = []
-        for gates in gates_of(embedded).unbind(1):
-            if sampling and head is not None and contexts:
-                own = self._draw(head(torch.cat([layer_steps[-1][-1], context], dim=-1)))
-                chosen = torch.rand(len(gates), 1, device=gates.device) < sampling
-                gates = torch.where(chosen, gates_of(self.dropout(self.embed_tokens(own))), gates)
-            below = context
-            for i, weight in enumerate(weights):
-                joined = nn.functional.linear(torch.cat([below, hidden[i]], dim=-1), weight, biases[i] if i else None)
-                hidden[i], cells[i] = lstm_cell(joined if i else joined + gates, cells[i])
-                below = self.dropout(hidden[i])
-                layer_steps[i].append(below)
-            step_context, attended = self.attention(below[:, None], memory, attended)
-            context = step_context[:, 0]
-            contexts.append(context)
-            attentions.append(attended)
-        layers = [torch.stack(steps, dim=1) for steps in layer_steps]
-        outputs = torch.cat([layers[-1], torch.stack(contexts, dim=1)], dim=-1)
-        end = SpellerState(tuple(hidden), tuple(cells), context, attended)
-        return outputs, torch.cat(attentions, dim=2), [embedded, *layers], end
+    def _step(self, run: "_Run", gates: torch.Tensor, memory: Memory, weights: GateWeights, looped: int) -> None:
+        """One token: the looped layers, then attention; `gates` `(rows, 4 hidden)` are the embedding's share."""
+        below = run.context
+        for i in range(looped):
+            if i == 0 and weights.shares is not None:
+                joined = nn.functional.linear(run.hidden[0], weights.layers[0])
+                joined = joined if run.share is None else joined + run.share
+            else:  # the first layer's bias came with the embedding
+                joined = torch.cat([below, run.hidden[i]], dim=-1)
+                joined = nn.functional.linear(joined, weights.layers[i], weights.biases[i] if i else None)
+            run.hidden[i], run.cell[i] = lstm_cell(joined if i else joined + gates, run.cell[i])
+            below = self.dropout(run.hidden[i])
+            run.outputs[i].append(below)
+        query = run.outputs[0][-1] if self.config.query_layer == "first" else below
+        context, attended = self.attention(run.by_utterance(query), memory, run.weights)
+        run.context, run.weights = context.flatten(0, 1), attended
+        if weights.shares is not None:
+            run.share = (attended[:, 0] @ weights.shares).flatten(0, 1)
+        run.contexts.append(run.context)
+        run.attentions.append(run.by_row(attended))
+
+    def _learn_at_once(
+        self, run: "_Run", gates: torch.Tensor, memory: Memory, weights: GateWeights, looped: int
+    ) -> tuple[list[torch.Tensor], torch.Tensor, torch.Tensor]:
+        """All steps of the loop, with one gradient for all of them: outputs of its layers, contexts, attention."""
+        state = (run.hidden[:looped], run.cell[:looped], run.context)
+        parts = (weights.layers[:looped], weights.biases[:looped], cast(DotAttention, self.attention), self.dropout)
+        layers, contexts, attention, hidden, cell = run_loop(gates, memory, state, *parts)
+        run.hidden[:looped], run.cell[:looped] = hidden.unbind(), cell.unbind()
+        run.context, run.weights = contexts[:, -1], attention[:, :, -1:]
+        return list(layers.unbind()), contexts, attention
+
+    def _whole_layer(self, run: "_Run", layer: int, below: torch.Tensor, weights: GateWeights) -> torch.Tensor:
+        """Layer `layer` over all steps of the one below `(rows, targets, hidden)`, in one call."""
+        matrix, bias = weights.layers[layer], weights.biases[layer]
+        size = below.shape[-1]
+        output, hidden, cell = torch.lstm(
+            below,
+            (run.hidden[layer][None], run.cell[layer][None]),
+            [matrix[:, :size].contiguous(), matrix[:, size:].contiguous(), bias, torch.zeros_like(bias)],
+            True,  # biases
+            1,  # layer
+            0.0,  # dropout between layers, of which there are none
+            self.training,
+            False,  # one direction
+            True,  # batch first
+        )
+        run.hidden[layer], run.cell[layer] = hidden[0], cell[0]
+        return self.dropout(output)
 
     @staticmethod
     @torch.no_grad()
     def _draw(logits: torch.Tensor) -> torch.Tensor:
         """Tokens `(batch,)` drawn from logits `(batch, vocabulary)`, on the device and without gradient."""
         return logits.float().softmax(dim=-1).multinomial(1)[:, 0]
+
+
+class _Run:
+    """What one run of the loop holds: the state as it goes, and what each step gave."""
+
+    def __init__(self, state: SpellerState, utterances: int) -> None:
+        self.utterances = utterances
+        self.hidden, self.cell, self.context = list(state.hidden), list(state.cell), state.context
+        self.share = state.share  # of the context in the first layer's gates, where decoding keeps tables
+        self.weights = self.by_utterance(state.weights[:, :, 0]).transpose(1, 2)  # (utterances, heads, beams, keys)
+        self.outputs: list[list[torch.Tensor]] = [[] for _ in state.hidden]
+        self.contexts: list[torch.Tensor] = []
+        self.attentions: list[torch.Tensor] = []
+
+    def by_utterance(self, rows: torch.Tensor) -> torch.Tensor:
+        """`(utterances * beams, …)` as `(utterances, beams, …)`."""
+        return rows.unflatten(0, (self.utterances, -1))
+
+    @staticmethod
+    def by_row(weights: torch.Tensor) -> torch.Tensor:
+        """Weights `(utterances, heads, beams, keys)` as `(utterances * beams, heads, 1, keys)`."""
+        return weights.transpose(1, 2).flatten(0, 1)[:, :, None]
+
+    def state(self) -> SpellerState:
+        """The state after the last step."""
+        return SpellerState(tuple(self.hidden), tuple(self.cell), self.context, self.by_row(self.weights), self.share)

@@ -53,14 +53,21 @@ def test_hypotheses_share_their_utterances_memory(kind):
     torch.testing.assert_close(mine[3].weights, theirs[3].weights, atol=1e-5, rtol=1e-5)
 
 
-def test_a_table_of_the_embeddings_gates_gives_what_the_product_gives():
-    speller = tiny_las().model.speller
-    memory = speller.attention.prepare(torch.randn(2, 7, 16), torch.ones(2, 7, dtype=torch.bool))
-    ids = torch.tensor([[1, 4, 7, 5], [1, 6, 6, 2]])
-    weights = speller.gate_weights(table=True)
+@pytest.mark.parametrize("kind", [kind for kind in VARIANTS if kind != "slots"])
+def test_the_tables_of_decoding_give_what_the_products_give(kind):
+    speller = tiny_las(scale=0.5, **VARIANTS[kind]).model.speller
+    torch.manual_seed(0)
+    memory = speller.attention.prepare(torch.randn(2, 7, 16), torch.tensor([[True] * 7, [True] * 4 + [False] * 3]))
+    ids = torch.tensor([[1, 4, 7, 5], [1, 6, 6, 2], [1, 3, 8, 8], [1, 4, 4, 7]])  # two hypotheses of each utterance
+    expected = speller(ids, memory, speller.initial_state(memory, 2))
+    weights = speller.decoding_weights(memory)
     assert weights.table.shape == (9, 48)
-    expected = speller(ids, memory, speller.initial_state(memory))[0]
-    torch.testing.assert_close(speller(ids, memory, speller.initial_state(memory), weights=weights)[0], expected)
+    if kind != "multihead":
+        assert (weights.shares.shape, weights.layers[0].shape) == ((2, memory.values.shape[1], 48), (48, 12))
+    first, _, _, state = speller(ids[:, :2], memory, speller.initial_state(memory, 2), weights=weights)
+    rest = speller(ids[:, 2:], memory, state, weights=weights)
+    torch.testing.assert_close(torch.cat([first, rest[0]], dim=1), expected[0], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(rest[3].weights, expected[3].weights, atol=1e-5, rtol=1e-5)
 
 
 def test_scheduled_sampling_reads_the_upper_layers_at_every_step_whichever_layer_asks():
