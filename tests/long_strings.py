@@ -115,4 +115,4 @@ if __name__ == "__main__":
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--wav", type=Path, default=Path("long-strings.wav"), help="written, and left there")
     given = parser.parse_args()
-    print(json.dumps(measure(given.model, 60 * given.minutes, given.wav), indent=1))
+    print(json.dumps({"model": given.model, **measure(given.model, 60 * given.minutes, given.wav)}, indent=1))
