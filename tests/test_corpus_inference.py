@@ -382,7 +382,6 @@ def test_folders_that_are_wrong_are_one_line(capsys, monkeypatch, speech, sounds
         [],
         ["{corpus}/clips/00.wav", "--dataset", "{corpus}", "--out", "o"],
         ["--dataset", "{corpus}"],
-        ["{corpus}/clips/00.wav", "--out", "o"],
         ["{corpus}/clips/00.wav", "--split", "test"],
         ["--dataset", "{corpus}", "--out", "o", "--json"],
         ["--dataset", "{corpus}", "--out", "o", "--shard-rows", "0"],

@@ -75,6 +75,8 @@ def transcribe_files(asked: Asked) -> None:
     to = {} if asked.out is None else _free_paths(asked)
     try:
         work = _Work(asked, to)
+        if asked.out is not None:
+            asked.out.mkdir(exist_ok=True)
         whole = work.run(list(to) if asked.out is not None else asked.files)
     except KeyboardInterrupt:
         hint = "; the same command with --resume goes on from there" if asked.out is not None else ""

@@ -38,13 +38,13 @@ def result_paths(files: Sequence[Path], folder: Path, form: Format) -> dict[Path
     """Where the result of each file goes: its name in `folder`, with the suffix of the format.
 
     Raises:
-        FileNotFoundError, NotADirectoryError: There is no such folder.
+        FileNotFoundError, NotADirectoryError: There is no such folder, and none to make it in.
         ValueError: Two files have one name, or a result would take the place of a file.
     """
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(f"--out {folder}: is a file; a folder is needed")
-    if not folder.is_dir():
-        raise FileNotFoundError(f"--out {folder}: there is no such folder")
+    if not folder.is_dir() and not folder.parent.is_dir():
+        raise FileNotFoundError(f"--out {folder}: there is no folder {folder.parent} to make it in")
     taken: dict[Path, Path] = {}
     for file in dict.fromkeys(files):
         path = folder / f"{file.stem}{form.suffix}"
