@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from aural import cli_sounds, tagging
+from aural import heard_bar, tagging
 from tests.test_cli import error_line, run
 from tests.test_tagging import CLIPS, MOMENTS, changing, save_tagger
 from tests.whole import save_folder
@@ -184,7 +184,7 @@ def test_a_folder_for_another_command_is_one_line(capsys, monkeypatch, sounds, t
 
 def test_ctrl_c_leaves_cleanly(capsys, monkeypatch, folder, sounds, tmp_path):
     monkeypatch.setenv("FORCE_COLOR", "1")  # with a bar
-    monkeypatch.setattr(cli_sounds, "BAR_FROM", 0)
+    monkeypatch.setattr(heard_bar, "BAR_FROM", 0)
     original = tagging.tag
 
     def interrupted(audio, *arguments):
@@ -207,7 +207,7 @@ def test_ctrl_c_leaves_cleanly(capsys, monkeypatch, folder, sounds, tmp_path):
 
 def test_a_bar_is_for_a_person_who_waits(capsys, monkeypatch, folder, sounds):
     asked = ("tag", sounds[0], "--model", folder)
-    monkeypatch.setattr(cli_sounds, "BAR_FROM", 0.5)
+    monkeypatch.setattr(heard_bar, "BAR_FROM", 0.5)
     assert run(capsys, monkeypatch, *asked)[2] == ""  # piped
     monkeypatch.setenv("FORCE_COLOR", "1")
     # rich looks at the mapping that it was imported with; dill, which the processes of Dataset.map in another test
@@ -217,7 +217,7 @@ def test_a_bar_is_for_a_person_who_waits(capsys, monkeypatch, folder, sounds):
     assert "a.wav" in err
     assert "a.wav" not in out
     assert "a.wav" not in run(capsys, monkeypatch, *asked, "--quiet")[2]
-    monkeypatch.setattr(cli_sounds, "BAR_FROM", 1.5)
+    monkeypatch.setattr(heard_bar, "BAR_FROM", 1.5)
     assert "a.wav" not in run(capsys, monkeypatch, *asked)[2]  # a second is over before a bar is read
 
 

@@ -212,6 +212,7 @@ def test_a_person_sees_a_bar_and_only_the_text_is_printed(typed, monkeypatch, tm
     assert plain[2] == ""
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("rich.console.Console._environ", os.environ)  # of this test, not of the import
     code, out, err = typed(path)
     assert (code, out) == plain[:2]
     assert "long.wav" in err
