@@ -4,6 +4,7 @@ allowed.
 
 import torch
 
+from ..configuration.las import LasConfig
 from .checks import on_host
 
 IGNORED_LABEL = -100  # transformers' own: labels that no loss counts
@@ -26,6 +27,26 @@ def check_labels(labels: torch.Tensor, batch: int, vocab_size: int, name: str = 
             f"{name}[{row}, {column}]={labels[row, column].item()} is outside the vocabulary: "
             f"allowed are 0 to {vocab_size - 1}, and -100 to ignore"
         )
+
+
+def check_targets(
+    labels: torch.Tensor, phoneme_targets: torch.Tensor | None, heard: torch.Tensor | None, config: LasConfig
+) -> None:
+    """What a LAS is to learn fits the clips and its vocabularies.
+
+    Args:
+        labels: `(batch, targets)`.
+        phoneme_targets: `(batch, phonemes)`, or None.
+        heard: Features or listener states, the batch first; None where they come otherwise.
+        config: The model's.
+
+    Raises:
+        ValueError: As `check_labels`.
+    """
+    clips = len(labels) if heard is None else len(heard)
+    check_labels(labels, clips, config.vocab_size)
+    if phoneme_targets is not None:
+        check_labels(phoneme_targets, clips, config.phoneme_vocab_size, "phoneme_targets")
 
 
 def check_ctc_states(states: torch.Tensor | None) -> torch.Tensor:

@@ -212,8 +212,7 @@ def time_words(
 def _pause(quiet: np.ndarray, low: float, high: float, otherwise: tuple[float, float]) -> tuple[float, float]:
     """Start and end in seconds of the longest pause between `low` and `high`; `otherwise` where there is none."""
     first, last = round(low / LEVEL_SECONDS), round(high / LEVEL_SECONDS)
-    pauses = runs(quiet[first:last]) + first
-    pauses = pauses[np.diff(pauses, axis=1)[:, 0] * LEVEL_SECONDS >= SHORTEST_PAUSE - 1e-9]
+    pauses = runs(quiet[first:last], round(SHORTEST_PAUSE / LEVEL_SECONDS)) + first
     if not len(pauses):
         return otherwise
     start, end = pauses[np.diff(pauses, axis=1)[:, 0].argmax()] * LEVEL_SECONDS

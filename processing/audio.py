@@ -62,6 +62,10 @@ def load_audio(source: Any, sampling_rate: int = 16_000) -> np.ndarray:
     return resampled
 
 
+class UnknownLengthError(ValueError):
+    """Only decoding tells how long the audio is."""
+
+
 def audio_duration(source: Any, sampling_rate: int = 16_000) -> float:
     """Seconds of audio, read from the header without decoding.
 
@@ -70,6 +74,7 @@ def audio_duration(source: Any, sampling_rate: int = 16_000) -> float:
         sampling_rate: of a bare array, in Hz; files and dictionaries carry their own.
 
     Raises:
+        UnknownLengthError: the header tells no length.
         OSError, ValueError, TypeError: as `load_audio`, except that faults inside the samples go unseen.
     """
     if isinstance(source, Mapping) and source.get("array") is not None:
@@ -78,7 +83,7 @@ def audio_duration(source: Any, sampling_rate: int = 16_000) -> float:
         return len(_mono(source)) / _check_rate(sampling_rate, "array")
     with _opened(source) as (handle, name), _reader(handle, name) as file:
         if file.frames >= UNKNOWN_FRAMES:
-            raise ValueError(f"{name}: its header tells no length; decode it with load_audio")
+            raise UnknownLengthError(f"{name}: its header tells no length; decode it with load_audio")
         return file.frames / file.samplerate
 
 

@@ -38,7 +38,19 @@ def sounding(levels: np.ndarray, below_loudest: float = BELOW_LOUDEST_DB) -> np.
     return levels > max(noise, levels.max() - below_loudest)
 
 
-def runs(active: np.ndarray) -> np.ndarray:
-    """First index, and the index after the last, of each run of True in `(steps,)`: `(runs, 2)`."""
+def audible_levels(levels: np.ndarray, below_loudest: float) -> tuple[int, int]:
+    """The first level that is less than `below_loudest` dB below the loudest, and the one after the last.
+
+    Args:
+        levels: `(levels,)` in dB, at least one.
+        below_loudest: Above 0.
+    """
+    loud = np.flatnonzero(levels > levels.max() - below_loudest)
+    return int(loud[0]), int(loud[-1]) + 1
+
+
+def runs(active: np.ndarray, shortest: int = 1) -> np.ndarray:
+    """First index, and the index after the last, of each run of `shortest` or more True in `(steps,)`: `(runs, 2)`."""
     edges = np.diff(np.concatenate([[0], active.astype(np.int8), [0]]))
-    return np.stack([np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)], axis=1)
+    found = np.stack([np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)], axis=1)
+    return found[found[:, 1] - found[:, 0] >= shortest]

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .levels import runs
 from .speech_energy import FRAMES_PER_SECOND, SILENCE, SPEECH, Detector, EnergyDetector
 
 LONG_PAUSE = 1.0  # seconds: ends even a stretch that is short
@@ -150,7 +151,7 @@ class _Cutter:
         told, first = len(self.found), _first(self.found == SPEECH)
         if first == told:
             return None
-        for start, stop in _runs(self.found == SILENCE, self.pause).tolist():
+        for start, stop in runs(self.found == SILENCE, self.pause).tolist():
             if start > self.most:
                 break
             if start < first:
@@ -165,15 +166,15 @@ class _Cutter:
 
     def _too_long(self) -> Stretch:
         """What comes before the longest pause, be it a moment; else a window."""
-        runs = _runs(self.found < SPEECH, self.moment)
-        runs = runs[(runs[:, 0] >= self.least) & (runs[:, 0] < self.most)]
-        if not len(runs):
+        moments = runs(self.found < SPEECH, self.moment)
+        moments = moments[(moments[:, 0] >= self.least) & (moments[:, 0] < self.most)]
+        if not len(moments):
             return self._take(self.most, self.most - self.overlap, self.overlap)
-        return self._at_pause(*max(runs.tolist(), key=lambda run: run[1] - run[0]))
+        return self._at_pause(*max(moments.tolist(), key=lambda run: run[1] - run[0]))
 
     def _at_pause(self, start: int, stop: int) -> Stretch:
         """What comes before the pause from `start` to `stop`. Only silence may be left out, and not all of it."""
-        silences = _runs(self.found[start:stop] == SILENCE, 1).tolist()
+        silences = runs(self.found[start:stop] == SILENCE, 1).tolist()
         begin, end = max(silences, key=lambda run: run[1] - run[0], default=(0, stop - start))
         half = end - begin if stop == len(self.found) and self.ended else (end - begin) // 2
         length = min(start + begin + (min(half, self.padding) if silences else half), self.most)
@@ -203,10 +204,3 @@ class _Cutter:
 def _first(flags: np.ndarray) -> int:
     """The first True of `flags`, else their number."""
     return int(flags.argmax()) if flags.any() else len(flags)
-
-
-def _runs(active: np.ndarray, shortest: int) -> np.ndarray:
-    """First frame, and the frame after the last, of each run of True of at least `shortest` frames, `(runs, 2)`."""
-    changes = np.flatnonzero(np.diff(np.concatenate([[False], active, [False]]).astype(np.int8)))
-    runs = changes.reshape(-1, 2)
-    return runs[runs[:, 1] - runs[:, 0] >= shortest]

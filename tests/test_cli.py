@@ -170,21 +170,21 @@ def test_options_of_corpora_reach_their_makers(capsys, monkeypatch):
 
 
 def test_options_of_transcribe_reach_python(capsys, monkeypatch, folder, tmp_path):
-    from aural import transcription
+    from aural import cli_recordings
 
-    asked, original = [], transcription.transcribe
+    asked, original = [], cli_recordings.recognize_batch
 
-    def transcribe(audio, model, processor, batch_size, **options):
-        asked.append((len(audio), batch_size, options))
-        return original(audio, model, processor, batch_size, **options)
+    def recognize(waves, model, processor, options):
+        asked.append((len(waves), options))
+        return original(waves, model, processor, options)
 
-    monkeypatch.setattr(transcription, "transcribe", transcribe)
+    monkeypatch.setattr(cli_recordings, "recognize_batch", recognize)
     sounds = [tmp_path / name for name in ("é.wav", "b.wav", "c.wav")]
     for path in sounds:
         soundfile.write(path, wave(0.3), 16000)
     run(capsys, monkeypatch, "transcribe", *sounds, "--model", folder, "--beams", "1", "--batch-size", "2")
     _, out, _ = run(capsys, monkeypatch, "transcribe", sounds[0], "--model", folder, "--json")
-    assert asked == [(2, 2, {"num_beams": 1}), (1, 2, {"num_beams": 1}), (1, 8, {})]
+    assert asked == [(2, {"num_beams": 1}), (1, {"num_beams": 1}), (1, {})]
     assert "é.wav" in out  # readable, not \u00e9
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from aural import load_recognizer, transcribe, transcription
+from aural import cli_recordings, load_recognizer, transcribe
 from aural.long_audio import transcribe_long
 from aural.processing.subtitles import segment_row, srt_lines, vtt_lines
 from tests.test_cli import error_line, run
@@ -52,7 +52,7 @@ def typed(capsys, monkeypatch, folder):
 
 def stopped_after(monkeypatch, batches: int) -> None:
     """Whoever works stops by Ctrl-C after so many batches."""
-    original, done = transcription.recognize_batch, []
+    original, done = cli_recordings.recognize_batch, []
 
     def recognize(*arguments):
         if len(done) == batches:
@@ -60,7 +60,7 @@ def stopped_after(monkeypatch, batches: int) -> None:
         done.append(1)
         return original(*arguments)
 
-    monkeypatch.setattr(transcription, "recognize_batch", recognize)
+    monkeypatch.setattr(cli_recordings, "recognize_batch", recognize)
 
 
 def test_text_comes_a_line_for_each_stretch(typed, talk, segments):
@@ -114,9 +114,9 @@ def test_a_stopped_run_goes_on_to_the_same_result(typed, monkeypatch, talk, tmp_
     assert [path.name for path in tmp_path.iterdir()] == ["talk.part.jsonl"]
     with (tmp_path / "talk.part.jsonl").open("ab") as journal:
         journal.write(torn)  # what a kill in the middle of a line leaves
-    asked, original = [], transcription.recognize_batch
+    asked, original = [], cli_recordings.recognize_batch
     monkeypatch.setattr(
-        transcription, "recognize_batch", lambda waves, *rest: asked.append(len(waves)) or original(waves, *rest)
+        cli_recordings, "recognize_batch", lambda waves, *rest: asked.append(len(waves)) or original(waves, *rest)
     )
     assert typed(talk, "--format", "json", "--out", tmp_path, "--resume")[0] == 0
     assert asked == [2]  # the two batches before are not decoded again
@@ -221,13 +221,13 @@ def test_a_person_sees_a_bar_and_only_the_text_is_printed(typed, monkeypatch, tm
 
 def test_a_killed_run_leaves_its_whole_batches(typed, monkeypatch, talk, tmp_path):
     """What kill -9 leaves: every batch is on the disk before the next one is decoded."""
-    seen, original = [], transcription.recognize_batch
+    seen, original = [], cli_recordings.recognize_batch
 
     def recognize(*arguments):
         seen.append((tmp_path / "talk.part.jsonl").read_bytes().count(b"\n"))
         return original(*arguments)
 
-    monkeypatch.setattr(transcription, "recognize_batch", recognize)
+    monkeypatch.setattr(cli_recordings, "recognize_batch", recognize)
     typed(talk, "--out", tmp_path)
     assert seen == [1, 2, 3]  # the head, and the batches before
     assert os.listdir(tmp_path) == ["talk.txt"]

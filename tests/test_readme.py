@@ -174,6 +174,22 @@ def test_the_race_against_the_rival_stands_as_it_went():
     ]
 
 
+def test_what_is_said_of_generate_and_of_fewer_bits_is_in_the_race():
+    *_, share, bf16, int8 = json.loads((ROOT / "model_cards" / "bench-rivals.json").read_text())["rows"]
+    said = " ".join(README.split())
+    assert f"Of a greedy step {1 - share['ratio']:.0%} is `generate()`" in said
+    assert f"In bf16 this processor takes {bf16['ours'] / bf16['theirs']:.0f} times as long" in said
+    assert f"int8 copies are {int8['ratio']:.2f}x as fast" in said
+    rates = {rate for row in (bf16, int8) for rate in re.findall(r"[\d.]+%", row["name"])}
+    assert len(rates) == 1 and f"strings of the demo ({rates.pop()})" in said
+
+
+def test_the_demos_minutes_are_those_of_its_report():
+    seconds = json.loads((ROOT / "model_cards" / "las-demo" / "report.json").read_text())["seconds"]["total"]
+    minutes = int(re.search(r"`make demo` trains in about (\d+) minutes", " ".join(README.split()))[1])
+    assert minutes == round(seconds / 60)
+
+
 def test_what_is_said_of_thirty_minutes_and_of_word_borders_is_in_the_reports():
     long = json.loads((ROOT / "model_cards" / "long-strings.json").read_text())
     assert f"have a word error rate of {long['wer_long']:.1%}, the same strings alone {long['wer_alone']:.1%}" in (

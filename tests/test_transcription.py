@@ -12,7 +12,7 @@ from transformers import AutoModelForSpeechSeq2Seq
 
 from aural import AuralProcessor, LogMelFeatureExtractor, load_recognizer, train_tokenizer, transcribe
 from aural.processing.alignment import monotone_frames, time_tokens
-from aural.transcription import recognize_batch
+from aural.recognition import recognize_batch
 from tests.tiny import tiny_las
 from tests.whole import save_folder, wave
 

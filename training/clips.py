@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.progress import track
 
 from ..processing.audio import load_audio
+from ..processing.levels import audible_levels, sound_levels
 from .corpora import (
     PACKAGE,
     SAMPLING_RATE,
@@ -46,7 +47,7 @@ _PROMPTS = 60  # at most
 _PROMPT_SECONDS = (1.5, 6.0)
 _PROMPT_WORDS = 3  # at least
 _FRAME = 160  # samples, 10 ms
-_QUIET = -45.0  # dB below a clip's loudest frame; the recordings' own noise lies between -45 and -70
+_QUIET = 45.0  # dB below a clip's loudest frame; the recordings' own noise lies between -45 and -70
 _MARGIN = 960  # samples, 60 ms, kept on either side of a word
 _SILENT = -40.0  # dB of full scale: a clip whose loudest frame is below is broken
 _COMPRESSION = 0.96  # libsndfile's scale from 256 to 6 kbit/s: 16 kbit/s
@@ -142,9 +143,8 @@ def trim(audio: np.ndarray) -> np.ndarray:
 
     Silence is what lies more than 45 dB below the loudest 10 ms: far enough down to keep the breath of "six" and "f".
     """
-    loud = np.flatnonzero(_levels(audio) > _levels(audio).max() + _QUIET)
-    start = max(0, loud[0] * _FRAME - _MARGIN)
-    return audio[start : (loud[-1] + 1) * _FRAME + _MARGIN]
+    first, last = audible_levels(sound_levels(audio, SAMPLING_RATE), _QUIET)
+    return audio[max(0, first * _FRAME - _MARGIN) : last * _FRAME + _MARGIN]
 
 
 def _write_clips(folder: Path, root: Path) -> tuple[dict[str, list[Row]], Counter[str]]:
@@ -157,7 +157,7 @@ def _write_clips(folder: Path, root: Path) -> tuple[dict[str, list[Row]], Counte
     for name in track(names, description="clips", console=Console(stderr=True), transient=True):
         kind = _KIND_OF_FOLDER.get(name.split("/")[0], "prompt")
         audio = read_recording(root, name, wideband=True)  # (samples,)
-        if len(audio) < _FRAME or _levels(audio).max() < _SILENT:
+        if len(audio) < _FRAME or sound_levels(audio, SAMPLING_RATE).max() < _SILENT:
             skipped["silent or broken"] += 1
             continue
         path = folder / f"{name.replace('/', '-')}.opus"
@@ -188,9 +188,3 @@ def _choose_prompts(root: Path, transcripts: dict[str, str]) -> list[str]:
 def _is_plain(transcript: str) -> bool:
     """No remark, no sign or number without a sure reading, no acronym, read as a word or letter by letter."""
     return has_sure_reading(transcript) and not re.search(r"[\[(<]|[A-Z]{2}", transcript)
-
-
-def _levels(audio: np.ndarray) -> np.ndarray:
-    """Level of each 10 ms of `(samples,)` in dB of full scale, `(frames,)`."""
-    frames = audio[: len(audio) // _FRAME * _FRAME].reshape(-1, _FRAME)
-    return 10 * np.log10((frames.astype(np.float64) ** 2).mean(axis=1) + 1e-12)

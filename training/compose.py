@@ -14,7 +14,7 @@ import numpy as np
 import soxr
 import torch
 
-from ..processing.levels import LEVEL_SECONDS, sound_levels
+from ..processing.levels import LEVEL_SECONDS, audible_levels, sound_levels
 from ..processing.processor import AuralProcessor
 from .clips import Clip
 
@@ -82,9 +82,8 @@ def audible(audio: np.ndarray, sampling_rate: int) -> tuple[float, float]:
         audio: `(samples,)`, at least 10 ms.
         sampling_rate: In Hz.
     """
-    levels = sound_levels(audio, sampling_rate)
-    loud = np.flatnonzero(levels > levels.max() - AUDIBLE_DB)
-    return float(loud[0]) * LEVEL_SECONDS, float(loud[-1] + 1) * LEVEL_SECONDS
+    first, last = audible_levels(sound_levels(audio, sampling_rate), AUDIBLE_DB)
+    return first * LEVEL_SECONDS, last * LEVEL_SECONDS
 
 
 def is_held_out(text: str) -> bool:

@@ -21,7 +21,7 @@ from transformers.utils import can_return_tuple
 from .configuration_las import LasConfig
 from .modeling_checks import check_features
 from .modeling_las_cache import CACHE, LasCache, given_cache
-from .modeling_las_checks import check_ctc_states, check_labels, check_slots
+from .modeling_las_checks import check_ctc_states, check_slots, check_targets
 from .modeling_las_generation import LasGenerationMixin
 from .modeling_las_loss import Heard, las_loss, shift_right
 from .modeling_listener import Listener, ListenerOutput, as_listened
@@ -202,19 +202,11 @@ class LasModel(LasPreTrainedModel):
         return Seq2SeqModelOutput(
             last_hidden_state=outputs,
             decoder_hidden_states=tuple(layers) if output_hidden_states else None,
-            cross_attentions=(over_frames(attention, cache.memory),) if output_attentions else None,
+            cross_attentions=(cache.memory.over_frames(attention),) if output_attentions else None,
             encoder_last_hidden_state=encoder_outputs.last_hidden_state,
             encoder_hidden_states=encoder_outputs.hidden_states,
             **{CACHE: cast(Any, cache) if keep else None},
         )
-
-
-def over_frames(attention: torch.Tensor, memory: Memory) -> torch.Tensor:
-    """Attention `(rows, heads, targets, keys)` over the listener's frames, whatever the keys are."""
-    if memory.places is None:
-        return attention
-    shares = memory.places.repeat_interleave(len(attention) // len(memory.places), 0)  # (rows, slots, frames)
-    return attention @ shares[:, None]
 
 
 class LasForConditionalGeneration(LasPreTrainedModel, LasGenerationMixin):
@@ -310,11 +302,9 @@ class LasForConditionalGeneration(LasPreTrainedModel, LasGenerationMixin):
                 frames of the CTC layer.
         """
         if labels is not None:
-            given = input_features if encoder_outputs is None else encoder_outputs[0]
-            clips = len(labels) if given is None else len(given)
-            check_labels(labels, clips, self.config.vocab_size)
-            if phoneme_targets is not None:
-                check_labels(phoneme_targets, clips, self.config.phoneme_vocab_size, "phoneme_targets")
+            check_targets(
+                labels, phoneme_targets, input_features if encoder_outputs is None else encoder_outputs[0], self.config
+            )
             if decoder_input_ids is None:
                 decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
             use_cache = False if use_cache is None else use_cache

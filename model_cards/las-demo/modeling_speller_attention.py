@@ -34,6 +34,13 @@ class Memory:
     offsets: torch.Tensor | None = None
     places: torch.Tensor | None = None
 
+    def over_frames(self, attention: torch.Tensor) -> torch.Tensor:
+        """Attention `(rows, heads, targets, keys)` over the listener's frames, whatever the keys are."""
+        if self.places is None:
+            return attention
+        shares = self.places.repeat_interleave(len(attention) // len(self.places), 0)  # (rows, slots, frames)
+        return attention @ shares[:, None]
+
 
 class SpellerAttention(nn.Module):
     """What the kinds share: keys are projected once (`prepare`), then each step asks with its queries (`forward`).

@@ -13,10 +13,11 @@ from .modeling import (
     SpectrogramTransformerModel,
 )
 from .processing import AuralProcessor, LogMelFeatureExtractor, hot_words, load_audio, train_tokenizer
+from .recognition import load_recognizer
 from .registration import register
 from .tagging import Tagging, load_tagger, tag
 from .transcript import Transcript
-from .transcription import load_recognizer, transcribe
+from .transcription import transcribe
 from .version import __version__
 
 register()

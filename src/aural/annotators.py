@@ -25,9 +25,9 @@ from .annotation import UNREADABLE, Annotator
 from .decoding import decoding_options
 from .processes import default_device
 from .processing.audio import load_audio
+from .recognition import load_recognizer
 from .tag_windows import WindowPlan, check_scores, is_framewise, score_windows
 from .tagging import RecordingTags, load_tagger
-from .transcription import load_recognizer
 
 NO_MEMORY = "the clip is too long for the memory of the device"
 

@@ -93,7 +93,7 @@ def demo(
 ) -> None:
     """Train a small model on real sound, measure it, and draw what it attends to or hears.
 
-    **strings** (ten minutes): Listen-Attend-Spell on speech that comes with aural. **drums** (six trainings of a
+    **strings** (some ten minutes): Listen-Attend-Spell on speech that comes with aural. **drums** (six trainings of a
     quarter of an hour): a spectrogram-patch transformer on single hits and mixes, in five folds by kit. **bottleneck**
     (nine trainings of five minutes): word error rate over length, for spellers that see more or less of the speech.
     """

@@ -27,6 +27,7 @@ from .processing.pauses import Cutting
 from .processing.segments import Segment
 from .processing.stitching import stitched
 from .processing.subtitles import segment_row
+from .recognition import load_recognizer, recognize_batch
 from .version import __version__
 
 UNREADABLE = (OSError, ValueError)
@@ -104,15 +105,12 @@ class _Work:
     """The model at work on one file after the other."""
 
     def __init__(self, asked: Asked, to: dict[Path, Path]) -> None:
-        from . import transcription
-
         self.asked, self.to = asked, to
         if asked.max_seconds is not None:
             Cutting.up_to(asked.max_seconds)  # a wrong one is wrong before the model is loaded
-        self.model, self.processor = transcription.load_recognizer(asked.model, asked.device)
+        self.model, self.processor = load_recognizer(asked.model, asked.device)
         self.rate = self.processor.feature_extractor.sampling_rate
         self.cutting = Cutting.up_to(longest_stretch(self.model, asked.max_seconds))
-        self.transcription = transcription
         self.options = decoding_options(asked.generate_kwargs, self.processor.tokenizer, self.model.device)
         self.whole = True
         self.fingerprint = ""  # of the model, once a journal asks for it
@@ -145,13 +143,8 @@ class _Work:
         """Decode short files together, and forget them."""
         if not waves:
             return
-        batch, asked = list(waves.values()), self.asked
-        if asked.max_seconds is None:
-            options = asked.generate_kwargs
-            results = self.transcription.transcribe(batch, self.model, self.processor, asked.batch_size, **options)
-        else:  # short as asked for, though the model's own length may be less
-            results = self._recognize(batch)
-        for file, result in zip(list(waves), results, strict=True):
+        asked = self.asked
+        for file, result in zip(list(waves), self._recognize(list(waves.values())), strict=True):
             one = Segment(0.0, result.seconds, result.text, result.words, result.confidence, result.troubles)
             with self._one(file):
                 if asked.out is None:
@@ -179,7 +172,7 @@ class _Work:
         journal.end()
 
     def _recognize(self, waves: list[Any]) -> Any:
-        return self.transcription.recognize_batch(waves, self.model, self.processor, self.options)
+        return recognize_batch(waves, self.model, self.processor, self.options)
 
     def _follows(self) -> dict[str, Any]:
         """What a transcript follows from, beside the recording."""

@@ -12,7 +12,8 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from .processing import AuralProcessor, load_audio
 from .processing.files import write_whole
 from .processing.plots import plot_alignment, save_figure
-from .transcription import Transcript, transcribe
+from .transcript import Transcript
+from .transcription import transcribe
 
 FOLDER = "examples"
 

@@ -19,14 +19,14 @@ from transformers import PreTrainedModel
 
 from .decoding import decoding_options
 from .processing import AuralProcessor
-from .processing.audio import audio_duration, load_audio
+from .processing.audio import UnknownLengthError, audio_duration, load_audio
 from .processing.pauses import Cutting, Stretch, speech_stretches
 from .processing.segments import Segment, spread_words
 from .processing.speech_energy import Detector, EnergyDetector
 from .processing.stitching import stitched
 from .processing.streaming import open_stream
+from .recognition import recognize_batch
 from .transcript import Transcript
-from .transcription import recognize_batch
 
 MAX_SECONDS = 15.0  # a stretch, unless the model's generation_config sets another `max_seconds`
 VADS = ("energy", "silero")
@@ -59,14 +59,12 @@ def is_long(source: Any, sampling_rate: int, max_seconds: float) -> bool:
         max_seconds: What is not long.
 
     Raises:
-        OSError, TypeError, ValueError: As `audio_duration`, other than for a length that the header does not tell.
+        OSError, TypeError, ValueError: As `audio_duration`, but for a length that the header does not tell.
     """
     try:
         return audio_duration(source, sampling_rate) > max_seconds
-    except ValueError as error:
-        if "tells no length" in str(error):
-            return True
-        raise
+    except UnknownLengthError:
+        return True
 
 
 def make_detector(vad: str, sampling_rate: int) -> Detector:
