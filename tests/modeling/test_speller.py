@@ -53,19 +53,21 @@ def test_hypotheses_share_their_utterances_memory(kind):
     torch.testing.assert_close(mine[3].weights, theirs[3].weights, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("beams", [1, 2])
 @pytest.mark.parametrize("kind", [kind for kind in VARIANTS if kind != "slots"])
-def test_the_tables_of_decoding_give_what_the_products_give(kind):
+def test_the_tables_of_decoding_give_what_the_products_give(kind, beams):
     speller = tiny_las(scale=0.5, **VARIANTS[kind]).model.speller
     torch.manual_seed(0)
     memory = speller.attention.prepare(torch.randn(2, 7, 16), torch.tensor([[True] * 7, [True] * 4 + [False] * 3]))
-    ids = torch.tensor([[1, 4, 7, 5], [1, 6, 6, 2], [1, 3, 8, 8], [1, 4, 4, 7]])  # two hypotheses of each utterance
-    expected = speller(ids, memory, speller.initial_state(memory, 2))
-    weights = speller.decoding_weights(memory)
+    ids = torch.tensor([[1, 4, 7, 5], [1, 6, 6, 2], [1, 3, 8, 8], [1, 4, 4, 7]])[: 2 * beams]
+    with torch.no_grad():
+        expected = speller(ids, memory, speller.initial_state(memory, beams))
+        weights = speller.decoding_weights(memory, 2 * beams)
+        first, _, _, state = speller(ids[:, :2], memory, speller.initial_state(memory, beams), weights=weights)
+        rest = speller(ids[:, 2:], memory, state, weights=weights)
     assert weights.table.shape == (9, 48)
     if kind != "multihead":
         assert (weights.shares.shape, weights.layers[0].shape) == ((2, memory.values.shape[1], 48), (48, 12))
-    first, _, _, state = speller(ids[:, :2], memory, speller.initial_state(memory, 2), weights=weights)
-    rest = speller(ids[:, 2:], memory, state, weights=weights)
     torch.testing.assert_close(torch.cat([first, rest[0]], dim=1), expected[0], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(rest[3].weights, expected[3].weights, atol=1e-5, rtol=1e-5)
 
