@@ -3,7 +3,7 @@
 Notable here:
 - `sequence_parts` scores whole texts, each source by itself: weighted and summed (`joint_score`), its parts are what
   beam search gave the text, whatever beams it went through;
-- `rescore` weighs the parts anew: the beam's score, the speller, CTC over tokens or over phonemes, a language model,
+- `rescore` weighs the parts anew: the beam's score, the decoder, CTC over tokens or over phonemes, a language model,
   an n-gram, coverage, length. Chan et al. 2015 gained 4 points of WER so; phoneme losses are from arXiv:2111.10208.
 
     output = model.generate(encoder_outputs=listened, num_beams=8, num_return_sequences=8, output_scores=True,
@@ -19,9 +19,8 @@ from typing import Any, cast
 import torch
 
 from .companions import covered
-from .joint_decoding import JointOptions, check_coverage, check_language_model, check_table, ctc_prefix
-from .las_checks import IGNORED_LABEL
-from .listener import ListenerOutput
+from .joint_decoding import HeardSound, JointOptions, check_coverage, check_language_model, check_table, ctc_prefix
+from .labels import IGNORED_LABEL
 from .ngram_table import NGramTable
 
 Phonemes = Callable[[list[int]], Sequence[int]]
@@ -37,7 +36,7 @@ def text_labels(sequences: torch.Tensor, ends: Sequence[int]) -> torch.Tensor:
 @torch.no_grad()
 def sequence_parts(
     model: Any,
-    listened: ListenerOutput,
+    listened: HeardSound,
     sequences: torch.Tensor,
     options: JointOptions | None = None,
     phonemes: Phonemes | None = None,
@@ -45,16 +44,16 @@ def sequence_parts(
     """What each source says about whole texts, unweighted.
 
     Args:
-        model: A `LasForConditionalGeneration`.
-        listened: What its listener made of the clips.
+        model: A model that writes, of LAS or of patches.
+        listened: What its encoder made of the clips (`model.listen`).
         sequences: `(rows, length)` as `generate` returns them, equally many per clip, one clip after the other: the
             start token, tokens, an end; what follows the end does not count. A text without an end is a beginning.
         options: What is scored: every source whose weight is above 0.
         phonemes: The phonemes of a text, from its token ids without start and end; asks for "phoneme_ctc".
 
     Returns:
-        Each `(rows,)`: "attention" is ln p of the speller; "ctc", "lm", "ngram" and "phoneme_ctc" ln p of theirs;
-        "coverage" counts covered listener frames; "length" counts tokens, with the end.
+        Each `(rows,)`: "attention" is ln p of the decoder; "ctc", "lm", "ngram" and "phoneme_ctc" ln p of theirs;
+        "coverage" counts covered keys; "length" counts tokens, with the end.
 
     Raises:
         ValueError: As in `generate`, for sources that the model does not have.
@@ -64,7 +63,11 @@ def sequence_parts(
     inputs, real = sequences[:, :-1], labels != IGNORED_LABEL
     tokens = labels.masked_fill(~real, model.config.blank_id)
     outputs = model(
-        decoder_input_ids=inputs, encoder_outputs=listened, output_attentions=True, use_cache=False, return_dict=True
+        decoder_input_ids=inputs,
+        encoder_outputs=listened,
+        output_attentions=options.coverage_weight > 0,
+        use_cache=False,
+        return_dict=True,
     )
     parts = {"attention": _of_tokens(outputs.logits, tokens, real), "length": real.sum(-1).double()}
     if options.ctc_weight > 0:
@@ -79,7 +82,7 @@ def sequence_parts(
         parts["ngram"] = _ngram(table, tokens, real)
     if options.coverage_weight > 0:
         check_coverage(model, options)
-        attention = outputs.cross_attentions[0].float().mean(1) * real[..., None]  # (rows, targets, listener frames)
+        attention = outputs.cross_attentions[-1].float().mean(1) * real[..., None]  # (rows, targets, keys)
         parts["coverage"] = covered(attention.sum(1), options.coverage_threshold).double()
     return parts
 
@@ -112,7 +115,7 @@ class Rescored:
 
 def rescore(
     model: Any,
-    listened: ListenerOutput,
+    listened: HeardSound,
     sequences: torch.Tensor,
     weights: Mapping[str, float],
     options: JointOptions | None = None,
@@ -175,7 +178,7 @@ def _of_tokens(logits: torch.Tensor, tokens: torch.Tensor, real: torch.Tensor) -
     return each.double().masked_fill(~real, 0.0).sum(-1)
 
 
-def _ctc(model: Any, listened: ListenerOutput, labels: torch.Tensor, asked: str) -> torch.Tensor:
+def _ctc(model: Any, listened: HeardSound, labels: torch.Tensor, asked: str) -> torch.Tensor:
     """ln p of each text by CTC, or of texts that begin so where it has no end, `(rows,)`."""
     ends = torch.tensor(model.config.end_ids, dtype=torch.long, device=labels.device)
     prefix = ctc_prefix(model, listened, len(labels), ends, asked)
@@ -188,7 +191,7 @@ def _ctc(model: Any, listened: ListenerOutput, labels: torch.Tensor, asked: str)
     return score
 
 
-def _phoneme_ctc(model: Any, listened: ListenerOutput, labels: torch.Tensor, phonemes: Phonemes) -> torch.Tensor:
+def _phoneme_ctc(model: Any, listened: HeardSound, labels: torch.Tensor, phonemes: Phonemes) -> torch.Tensor:
     """ln p of each text's phonemes by CTC, `(rows,)`."""
     prefix = ctc_prefix(
         model, listened, len(labels), torch.tensor([], dtype=torch.long), "phonemes", head="phoneme_head"

@@ -3,9 +3,10 @@
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from aural import LasForConditionalGeneration
+from aural import LasForConditionalGeneration, SpectrogramTransformerForConditionalGeneration
 from aural.modeling.ngram_table import NGramTable
-from tests.tiny import VOCABULARY, tiny_las
+from tests.tiny import MELS, VOCABULARY, tiny_las
+from tests.tiny_spectrogram import tiny_writer
 
 
 def tiny_lm(vocab_size: int = VOCABULARY, seed: int = 5, positions: int = 80) -> GPT2LMHeadModel:
@@ -40,3 +41,11 @@ def everything(vocab_size: int = VOCABULARY) -> dict:
 
 def joint_las(seed: int = 0, **overrides) -> LasForConditionalGeneration:
     return tiny_las(seed=seed, **{"ctc_weight": 0.3, **overrides})
+
+
+def joint_patches(seed: int = 0, **overrides) -> SpectrogramTransformerForConditionalGeneration:
+    """A writing patch transformer for the same features, which can be heard by all companions; seeds from 1 on."""
+    return tiny_writer(seed + 1, mels=MELS, **{"vocab_size": VOCABULARY, "ctc_weight": 0.3, **overrides})
+
+
+JOINT = {"las": joint_las, "patches": joint_patches}

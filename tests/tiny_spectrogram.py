@@ -8,7 +8,9 @@ from aural import (
     SpectrogramTransformerConfig,
     SpectrogramTransformerForAudioClassification,
     SpectrogramTransformerForAudioFrameClassification,
+    SpectrogramTransformerForConditionalGeneration,
     SpectrogramTransformerModel,
+    SpectrogramTransformerSeq2SeqConfig,
 )
 
 MELS = 8
@@ -48,6 +50,29 @@ def tiny_spectrogram(
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.normal_(0, scale)
+    return model
+
+
+def tiny_writer_config(
+    mels: int = MELS, vocab_size: int = 9, decoder: Any = None, encoder: Any = None, **overrides: Any
+) -> SpectrogramTransformerSeq2SeqConfig:
+    """A tiny encoder and a decoder of two layers, of another width; `encoder` and `decoder` are further fields."""
+    written = {"vocab_size": vocab_size, "hidden_size": 12, "num_hidden_layers": 2, "num_attention_heads": 2}
+    heard = tiny_spectrogram_config(**{"num_mel_bins": mels, "pooling": "mean", **(encoder or {})})
+    return SpectrogramTransformerSeq2SeqConfig(encoder=heard, decoder={**written, **(decoder or {})}, **overrides)
+
+
+def tiny_writer(seed: int = 0, scale: float = 0.5, **overrides: Any) -> SpectrogramTransformerForConditionalGeneration:
+    """A model that writes, in eval mode, whose weights are drawn with standard deviation `scale`."""
+    torch.manual_seed(seed)
+    model = SpectrogramTransformerForConditionalGeneration(tiny_writer_config(**overrides)).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(0, scale)
+        for norm in model.modules():  # about 1, so that a text is heard over the bias
+            if isinstance(norm, torch.nn.LayerNorm):
+                norm.weight.normal_(1, 0.3)
+                norm.bias.normal_(0, 0.3)
     return model
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterable
+from functools import partial
 
 import pytest
 import torch
@@ -21,7 +22,7 @@ from aural.modeling.las_cache import CACHE
 from aural.modeling.rescoring import joint_score, sequence_parts
 from aural.processing.hot_words import hot_words
 from aural.processing.tokenizers import train_tokenizer
-from tests.joint import everything, joint_las, tiny_lm, tiny_ngram
+from tests.joint import JOINT, everything, joint_las, joint_patches, tiny_lm, tiny_ngram
 from tests.tiny import VOCABULARY, clips, tiny_las
 
 SYMBOLS, STEPS, SEVEN = [4, 5, 6], 5, 7
@@ -30,8 +31,8 @@ SYMBOLS, STEPS, SEVEN = [4, 5, 6], 5, 7
 class Everything:
     """Every text of up to four symbols and an end about one clip, and what each source says of it by itself."""
 
-    def __init__(self) -> None:
-        self.model = joint_las(seed=2, vocab_size=SEVEN)
+    def __init__(self, kind: str) -> None:
+        self.model = JOINT[kind](seed=2, vocab_size=SEVEN)
         self.model.lm_head.bias.data[[0, 1, 3]] = -1e4
         self.features, _ = clips([36])
         texts = [text for n in range(STEPS) for text in itertools.product(SYMBOLS, repeat=n)]
@@ -49,7 +50,7 @@ class Everything:
                 "ctc": self.by_ctc(texts),
                 "lm": self.of_targets(self.options["lm"](inputs).logits.log_softmax(-1)),
                 "ngram": torch.tensor([self.by_ngram(text) for text in self.texts]),
-                "coverage": self.by_coverage(output.cross_attentions[0]),
+                "coverage": self.by_coverage(output.cross_attentions[-1]),
             }
 
     def of_targets(self, log_probs: torch.Tensor) -> torch.Tensor:
@@ -57,7 +58,7 @@ class Everything:
         return (each * self.real).sum(-1)
 
     def by_ctc(self, texts: list[tuple[int, ...]]) -> torch.Tensor:
-        logits = self.model.ctc_head(self.model.model.listen(self.features).ctc_states)[0]
+        logits = self.model.ctc_head(self.model.listen(self.features).ctc_states)[0]
         log_probs = logits.double().log_softmax(-1)[:, None].expand(-1, len(texts), -1)
         frames = torch.full((len(texts),), len(logits))
         return -torch.nn.functional.ctc_loss(log_probs, self.targets, frames, self.lengths - 1, reduction="none")
@@ -70,7 +71,7 @@ class Everything:
         return total
 
     def by_coverage(self, attention: torch.Tensor) -> torch.Tensor:
-        summed = (attention[:, 0] * self.real[..., None]).sum(1)
+        summed = (attention.mean(1) * self.real[..., None]).sum(1)
         return (summed > self.options["coverage_threshold"]).sum(-1).double()
 
     def allowed(self, threshold: float) -> torch.Tensor:
@@ -86,9 +87,9 @@ class Everything:
         return {text: score for text, score, k in zip(self.texts, total.tolist(), keep, strict=True) if k}
 
 
-@pytest.fixture(scope="module")
-def searched() -> Everything:
-    return Everything()
+@pytest.fixture(scope="module", params=JOINT)
+def searched(request) -> Everything:
+    return Everything(request.param)
 
 
 SOURCES = ["ctc", "lm", "ngram", "coverage"]
@@ -126,7 +127,7 @@ def test_a_beam_as_wide_as_the_space_finds_what_exhaustive_search_finds(searched
 
 def decode(model, features, mask=None, **options):
     """`generate`, with the scores of the beams."""
-    listened = model.model.listen(features, mask)
+    listened = model.listen(features, mask)
     output = model.generate(
         encoder_outputs=listened, return_dict_in_generate=True, output_scores=True, length_penalty=0.0, **options
     )
@@ -134,18 +135,19 @@ def decode(model, features, mask=None, **options):
 
 
 @pytest.mark.parametrize(
-    "overrides",
+    "make",
     [
-        {},
-        {"attention_kind": "multihead", "attention_heads": 2, "query_layer": "first"},
-        {"attention_kind": "dot", "memory_slots": 3},
+        joint_las,
+        partial(joint_las, attention_kind="multihead", attention_heads=2, query_layer="first"),
+        partial(joint_las, attention_kind="dot", memory_slots=3),
+        joint_patches,
     ],
-    ids=["location", "multihead", "slots"],
+    ids=["location", "multihead", "slots", "patches"],
 )
-def test_a_beams_total_is_the_sum_of_its_parts_recomputed_from_the_text(overrides):
+def test_a_beams_total_is_the_sum_of_its_parts_recomputed_from_the_text(make):
     options = everything()
     for seed in range(3):
-        model = joint_las(seed=seed, **overrides)
+        model = make(seed=seed)
         model.lm_head.bias.data[2] += 3  # so that most hypotheses end before their limit
         features, mask = clips([60, 44, 23], seed=seed)
         listened, output = decode(model, features, mask, num_beams=5, num_return_sequences=5, **options)
@@ -187,26 +189,28 @@ def test_language_models_of_any_kind_follow_the_beams(make):
     torch.testing.assert_close(output.sequences_scores.double(), expected, atol=2e-3, rtol=1e-4)
 
 
-def test_parts_of_padded_clips_equal_those_of_the_clips_alone():
-    model, options = joint_las(), JointOptions(**everything())
+@pytest.mark.parametrize("kind", JOINT)
+def test_parts_of_padded_clips_equal_those_of_the_clips_alone(kind):
+    model, options = JOINT[kind](), JointOptions(**everything())
     features, mask = clips([60, 31])
     sequences = torch.tensor([[1, 4, 5, 5, 2], [1, 7, 2, 0, 0], [1, 8, 4, 8, 8], [1, 2, 0, 0, 0]])
-    together = sequence_parts(model, model.model.listen(features, mask), sequences, options)
+    together = sequence_parts(model, model.listen(features, mask), sequences, options)
     for clip, length in enumerate([60, 31]):
-        listened = model.model.listen(features[clip : clip + 1, :length])
+        listened = model.listen(features[clip : clip + 1, :length])
         alone = sequence_parts(model, listened, sequences[2 * clip : 2 * clip + 2], options)
         for name, part in alone.items():
             torch.testing.assert_close(together[name][2 * clip : 2 * clip + 2], part, atol=1e-4, rtol=1e-5)
 
 
-def test_greedy_search_takes_what_scores_best_by_the_text_so_far():
+@pytest.mark.parametrize("kind", JOINT)
+def test_greedy_search_takes_what_scores_best_by_the_text_so_far(kind):
     options = everything()
     for seed in range(2):
-        model = joint_las(seed=seed)
+        model = JOINT[kind](seed=seed)
         features, mask = clips([50, 30], seed=seed)
         _, output = decode(model, features, mask, num_beams=1, max_new_tokens=6, **options)
         for clip, row in enumerate(output.sequences):
-            heard = model.model.listen(features[clip : clip + 1, : [50, 30][clip]])
+            heard = model.listen(features[clip : clip + 1, : [50, 30][clip]])
             for at in range(1, len(row)):
                 every = torch.cat([row[:at].expand(VOCABULARY, -1), torch.arange(VOCABULARY)[:, None]], dim=1)
                 parts = sequence_parts(model, heard, every, JointOptions(**options))
@@ -218,9 +222,10 @@ def test_greedy_search_takes_what_scores_best_by_the_text_so_far():
                 torch.testing.assert_close(step, scores.float().log_softmax(-1), atol=2e-3, rtol=1e-4)
 
 
+@pytest.mark.parametrize("kind", JOINT)
 @pytest.mark.parametrize("beams", [1, 4])
-def test_a_batch_of_clips_gives_each_its_own_text(beams):
-    model, lengths, options = joint_las(seed=3), [60, 33, 9], everything()
+def test_a_batch_of_clips_gives_each_its_own_text(beams, kind):
+    model, lengths, options = JOINT[kind](seed=3), [60, 33, 9], everything()
     features, mask = clips(lengths)
     together = model.generate(features, attention_mask=mask, num_beams=beams, **options)
     padded = torch.nn.functional.pad(features, (0, 0, 0, 40), value=7.0)
@@ -233,8 +238,9 @@ def test_a_batch_of_clips_gives_each_its_own_text(beams):
         assert set(mine[len(alone) :]) <= {0, 2}
 
 
-def test_joint_sampling_repeats_with_a_seed_and_draws_by_the_joint_scores():
-    model, options = joint_las(scale=0.3), everything()
+@pytest.mark.parametrize("kind", JOINT)
+def test_joint_sampling_repeats_with_a_seed_and_draws_by_the_joint_scores(kind):
+    model, options = JOINT[kind](scale=0.3), everything()
     features, mask = clips([60, 40])
     for beams in (1, 3):
         draws = []
@@ -255,8 +261,9 @@ def test_joint_sampling_repeats_with_a_seed_and_draws_by_the_joint_scores():
     torch.testing.assert_close(output.scores[0].softmax(-1).double(), chances, atol=1e-4, rtol=1e-3)
 
 
-def test_two_joint_decodings_at_once_do_not_disturb_each_other():
-    model, options = joint_las(), everything()
+@pytest.mark.parametrize("kind", JOINT)
+def test_two_joint_decodings_at_once_do_not_disturb_each_other(kind):
+    model, options = JOINT[kind](), everything()
     first, second = clips([50, 20], seed=1), clips([40], seed=2)
 
     class DecodeAnother(LogitsProcessor):
@@ -275,9 +282,10 @@ def test_two_joint_decodings_at_once_do_not_disturb_each_other():
     assert all(text == model.generate(second[0], num_beams=2, **options).tolist() for text in ours.texts)
 
 
+@pytest.mark.parametrize("kind", JOINT)
 @pytest.mark.parametrize("name", ["cache", "past_key_values"])  # from transformers 5.24 on, and before
-def test_joint_decoding_goes_on_from_a_cache_as_if_it_had_not_stopped(name):
-    model, options = joint_las(), everything()
+def test_joint_decoding_goes_on_from_a_cache_as_if_it_had_not_stopped(name, kind):
+    model, options = JOINT[kind](), everything()
     model.lm_head.bias.data[2] = -1e4
     features, mask = clips([60])
     options |= {"attention_mask": mask, "num_beams": 1, "return_dict_in_generate": True, "output_scores": True}
@@ -290,13 +298,14 @@ def test_joint_decoding_goes_on_from_a_cache_as_if_it_had_not_stopped(name):
     assert rest.sequences.tolist() == whole.sequences.tolist()
     torch.testing.assert_close(rest.scores[-1], whole.scores[-1], atol=1e-4, rtol=1e-4)
     bare = model.generate(features, attention_mask=mask, num_beams=1, max_new_tokens=4, return_dict_in_generate=True)
-    with pytest.raises(ValueError, match="holds nothing that scores beside the speller"):
+    with pytest.raises(ValueError, match="holds nothing that scores beside the decoder"):
         model.generate(features, **{**again, name: bare[CACHE]}, **options)
 
 
+@pytest.mark.parametrize("kind", JOINT)
 @pytest.mark.parametrize("beams", [1, 3])
-def test_a_prompt_is_read_by_every_companion(beams):
-    model, options = joint_las(), everything()
+def test_a_prompt_is_read_by_every_companion(beams, kind):
+    model, options = JOINT[kind](), everything()
     features, mask = clips([60, 44])
     prompt = torch.tensor([[1, 4, 7, 4], [1, 5, 5, 8]])
     listened, output = decode(
@@ -309,9 +318,9 @@ def test_a_prompt_is_read_by_every_companion(beams):
     torch.testing.assert_close(
         written.log_softmax(-1), scores.expand_as(written).log_softmax(-1), atol=2e-3, rtol=1e-4
     )
-    attention = model(features, mask, prompt, output_attentions=True).cross_attentions[0]
+    attention = model(features, mask, prompt, output_attentions=True).cross_attentions[-1].mean(1)
     attended = output[CACHE].companions[-1].attended
-    torch.testing.assert_close(attended, attention[:, 0].sum(1).repeat_interleave(beams, 0), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(attended, attention.sum(1).repeat_interleave(beams, 0), atol=1e-4, rtol=1e-4)
 
 
 def test_memory_and_ctc_are_held_once_per_utterance_at_eight_beams():
@@ -337,7 +346,7 @@ def test_ctc_alone_decodes_what_ctc_finds_likeliest_whatever_the_speller_says():
         features, mask = clips([24])  # six CTC states
         texts.append(model.generate(features, attention_mask=mask, num_beams=40, length_penalty=0.0).tolist())
     assert texts[0] == texts[1]
-    logits = model.ctc_head(model.model.listen(features).ctc_states)[0].double()
+    logits = model.ctc_head(model.listen(features).ctc_states)[0].double()
     logits[:, 2] = -torch.inf  # an end is no sound
     log_probs, scores = logits.log_softmax(-1)[:, None], {}
     for text in (text for n in range(5) for text in itertools.product([1, 3, 4, 5], repeat=n)):
@@ -347,8 +356,9 @@ def test_ctc_alone_decodes_what_ctc_finds_likeliest_whatever_the_speller_says():
     assert tuple(texts[0][0][1:-1]) == max(scores, key=scores.get)
 
 
-def test_ctc_looks_at_the_spellers_candidates_only():
-    model = joint_las()
+@pytest.mark.parametrize("kind", JOINT)
+def test_ctc_looks_at_the_spellers_candidates_only(kind):
+    model = JOINT[kind]()
     features, mask = clips([80, 70])
     options = {"num_beams": 3, "ctc_weight": 0.6, "max_new_tokens": 7}
     _, every = decode(model, features, mask, **options)
@@ -364,8 +374,9 @@ def test_ctc_looks_at_the_spellers_candidates_only():
     torch.testing.assert_close(two.sequences_scores.double(), expected, atol=2e-3, rtol=1e-4)
 
 
-def test_an_end_that_is_not_likely_enough_must_wait_but_not_beyond_the_limit():
-    model = joint_las()
+@pytest.mark.parametrize("kind", JOINT)
+def test_an_end_that_is_not_likely_enough_must_wait_but_not_beyond_the_limit(kind):
+    model = JOINT[kind]()
     model.lm_head.bias.data[2] += 3
     features, mask = clips([40])
     options = {"attention_mask": mask, "max_new_tokens": 12}
@@ -419,14 +430,15 @@ def test_the_numbers_are_saved_with_the_model(tmp_path):
     assert with_lm.tolist() == model.generate(features, attention_mask=mask, num_beams=3, **options).tolist()
 
 
-def test_listener_outputs_serve_joint_decoding_unchanged_and_heard_once():
-    model, options = joint_las(), everything()
+@pytest.mark.parametrize("kind", JOINT)
+def test_listener_outputs_serve_joint_decoding_unchanged_and_heard_once(kind):
+    model, options = JOINT[kind](), everything()
     features, mask = clips([40, 30, 12])
     calls: list = []
-    model.model.listener.register_forward_hook(lambda *_: calls.append(1))
+    model.get_encoder().register_forward_hook(lambda *_: calls.append(1))
     expected = model.generate(features, attention_mask=mask, **options).tolist()
     assert len(calls) == 1
-    listened = model.model.listen(features, mask)
+    listened = model.listen(features, mask)
     for _ in range(2):
         assert model.generate(encoder_outputs=listened, attention_mask=mask, **options).tolist() == expected
     assert listened.last_hidden_state.shape[0] == 3
@@ -440,8 +452,8 @@ def test_listener_outputs_serve_joint_decoding_unchanged_and_heard_once():
         ({"ctc_weight": "much"}, ValueError, "ctc_weight='much'"),
         ({"ctc_weight": True}, ValueError, "ctc_weight=True"),
         ({"ctc_weight": 0.3, "ctc_candidates": 0}, ValueError, "ctc_candidates=0 must be"),
-        ({"ctc_weight": 1, "ctc_candidates": 5}, ValueError, "ctc_candidates=5 goes by the speller"),
-        ({"ctc_weight": 1, "eos_threshold": 2.0}, ValueError, "eos_threshold=2.0 goes by the speller"),
+        ({"ctc_weight": 1, "ctc_candidates": 5}, ValueError, "ctc_candidates=5 goes by the decoder"),
+        ({"ctc_weight": 1, "eos_threshold": 2.0}, ValueError, "eos_threshold=2.0 goes by the decoder"),
         ({"coverage_weight": float("nan")}, ValueError, "coverage_weight=nan"),
         ({"coverage_weight": 1, "coverage_threshold": 0}, ValueError, "coverage_threshold=0 must be a number above 0"),
         ({"eos_threshold": -1}, ValueError, "eos_threshold=-1 must be"),
@@ -466,7 +478,7 @@ def test_what_a_model_lacks_is_refused_by_name():
     features, _ = clips([20])
     with pytest.raises(ValueError, match=r"ctc_weight=0\.3: this model has no ctc_head"):
         tiny_las().generate(features, ctc_weight=0.3)
-    listened = joint_las().model.listen(features)
+    listened = joint_las().listen(features)
     with pytest.raises(ValueError, match=r"ctc_weight=0\.3: encoder_outputs hold no ctc_states"):
         joint_las().generate(encoder_outputs=(listened.last_hidden_state,), ctc_weight=0.3)
     with pytest.raises(ValueError, match="coverage_weight=1: attention_kind='none' covers no frames"):
