@@ -9,6 +9,9 @@ from .maps import as_grid, attention_rollout
 from .ngram_table import NGramTable
 from .positions import resample_positions
 from .rescoring import Rescored, joint_score, rescore, sequence_parts
+from .spectrogram_ctc import SpectrogramTransformerForCTC
+from .spectrogram_pretraining import SpectrogramTransformerForPreTraining
+from .spectrogram_seq2seq import SpectrogramTransformerForConditionalGeneration
 from .spectrogram_transformer import (
     SpectrogramTransformerForAudioClassification,
     SpectrogramTransformerForAudioFrameClassification,
@@ -29,6 +32,9 @@ __all__ = [
     "Rescored",
     "SpectrogramTransformerForAudioClassification",
     "SpectrogramTransformerForAudioFrameClassification",
+    "SpectrogramTransformerForCTC",
+    "SpectrogramTransformerForConditionalGeneration",
+    "SpectrogramTransformerForPreTraining",
     "SpectrogramTransformerModel",
     "SpectrogramTransformerPreTrainedModel",
     "Speller",

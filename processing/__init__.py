@@ -3,6 +3,7 @@
 from .audio import load_audio
 from .ctc import CtcToken, ctc_greedy
 from .ctc_search import CtcHypothesis, ctc_prefix_search
+from .ctc_tokenizer import CtcTokenizer
 from .features import LogMelFeatureExtractor
 from .hot_words import hot_words
 from .lexicon import Lexicon
@@ -16,6 +17,7 @@ __all__ = [
     "AuralProcessor",
     "CtcHypothesis",
     "CtcToken",
+    "CtcTokenizer",
     "Lexicon",
     "LogMelFeatureExtractor",
     "NGram",

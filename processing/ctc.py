@@ -1,4 +1,4 @@
-"""CTC without a search (Graves et al. 2006): the best path, and the exact probability of a labeling.
+"""CTC without a search (Graves et al. 2006): the best path of all or of a labeling, the exact probability of one.
 
 A path has one id per frame; its labeling is what is left when repeats are joined and blanks dropped.
 """
@@ -100,6 +100,45 @@ def check_blank(blank: int, size: int) -> None:
     """
     if not 0 <= blank < size:
         raise ValueError(f"blank={blank} must be an id, 0 to {size - 1}")
+
+
+def ctc_align(log_probs: np.ndarray, labeling: Sequence[int], blank: int = BLANK) -> list[CtcToken]:
+    """Where each token of a labeling stands on its best path (Viterbi).
+
+    Args:
+        log_probs: natural logarithms `(frames, vocabulary)`.
+        labeling: ids without blanks.
+        blank: id of the blank.
+
+    Returns:
+        A token for each id; their frames do not overlap.
+
+    Raises:
+        ValueError: there are too few frames for it.
+    """
+    states = np.full(2 * len(labeling) + 1, blank)  # blank, first id, blank, second id, …
+    states[1::2] = labeling
+    skips = np.zeros(len(states), dtype=bool)  # over the blank before an id, unless that would join a repeat
+    skips[3::2] = states[3::2] != states[1:-2:2]
+    best = np.full(len(states) + 2, -np.inf)  # two in front: nothing comes from there
+    best[2] = 0.0  # before the first frame: the path may begin in the first blank or the first id
+    steps = np.zeros((len(log_probs), len(states)), dtype=np.int8)
+    for frame, row in enumerate(log_probs):
+        ways = np.stack([best[2:], best[1:-1], np.where(skips, best[:-2], -np.inf)])
+        steps[frame] = ways.argmax(axis=0)
+        best[2:] = ways.max(axis=0) + row[states]
+    state = len(states) - 1 - int(len(labeling) > 0 and best[-2] > best[-1])  # the last blank, or the last id
+    if best[state + 2] == -np.inf:
+        raise ValueError(f"the labeling {list(labeling)[:20]} does not fit into {len(log_probs)} frames")
+    path = np.empty(len(log_probs), dtype=int)
+    for frame in range(len(log_probs) - 1, -1, -1):
+        path[frame] = state
+        state -= int(steps[frame, state])
+    found = []
+    for place, token in enumerate(labeling):
+        own = np.flatnonzero(path == 2 * place + 1)
+        found.append(CtcToken(int(token), int(own[0]), int(own[-1]) + 1, float(log_probs[own, token].max())))
+    return found
 
 
 def ctc_log_probs(log_probs: np.ndarray, labelings: Sequence[Sequence[int]], blank: int = BLANK) -> np.ndarray:

@@ -66,7 +66,8 @@ class TextWorth:
         self._ngram = ngram if weight else None
         self._weight, self._insertion = weight, insertion
         self.start: State = self._ngram.start if self._ngram is not None else ()
-        self.most = max(0.0, insertion)
+        gain = getattr(self._ngram, "most", 0.0)  # a probability adds nothing, hot words do
+        self.most = max(0.0, insertion + weight * gain)
         self._known: dict[tuple[State, str], tuple[State, float]] = {}  # many prefixes ask the same
 
     def after(self, state: State, token: str) -> tuple[State, float]:

@@ -12,12 +12,13 @@ An ended text has gained exactly the bias of every hot word in it, once per occu
 """
 
 import math
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Container, Iterable, Mapping
+from typing import Any, Generic, TypeVar
 
 BIAS = 5.0  # natural logarithms: a word becomes about 150 times as likely
 MAX_SEQUENCES = 500_000  # beyond, each step of `generate` would spend longer on them than on the model
 
+Token = TypeVar("Token")
 SequenceBias = list[list[list[int] | float]]
 
 
@@ -36,26 +37,64 @@ def hot_words(tokenizer: Any, words: Mapping[str, float] | Iterable[str], bias: 
     """
     biases = _biases(words, bias)
     ends = _word_ends(tokenizer)
-    tree = _Tree(ends)
+    tree: HotTree[int] = HotTree(ends)
     for word, gain in biases.items():
         for anchor, ids in _forms(tokenizer, word):
             tree.add(anchor, ids, gain)
     return tree.sequences(len(tokenizer))
 
 
-class _Tree:
+def hot_symbols(
+    tokenizer: Any, words: Mapping[str, float] | Iterable[str], bias: float | None = None
+) -> "HotTree[str]":
+    """The same for a search that scores texts symbol by symbol (`hot_word_model.py`); arguments as of `hot_words`.
+
+    Raises:
+        TypeError, ValueError: as `hot_words`.
+    """
+    names = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+    ends = _word_ends(tokenizer)
+    tree: HotTree[str] = HotTree(None if ends is None else {names[token] for token in ends})
+    for word, gain in _biases(words, bias).items():
+        for anchor, ids in _forms(tokenizer, word):
+            tree.add(tuple(names[token] for token in anchor), tuple(names[token] for token in ids), gain)
+    return tree
+
+
+def hot_phrases(
+    words: Mapping[str, float] | Iterable[str], known: Container[str], bias: float | None = None
+) -> "HotTree[str]":
+    """The same for a search that scores texts word by word.
+
+    Args:
+        words: as of `hot_words`; a phrase is words separated by spaces.
+        known: what can be written, such as a `Lexicon`.
+        bias: as of `hot_words`.
+
+    Raises:
+        TypeError, ValueError: as `hot_words`.
+    """
+    tree: HotTree[str] = HotTree(None)
+    for phrase, gain in _biases(words, bias).items():
+        if unknown := [word for word in phrase.split() if word not in known]:
+            raise ValueError(f"words hold {phrase!r}, and {unknown[0]!r} is not in the lexicon")
+        tree.add((), tuple(phrase.split()), gain)
+    return tree
+
+
+class HotTree(Generic[Token]):
     """The beginnings of hot words, in tokens, and what a text has gained when it stands there.
 
     Args:
         ends: tokens before which a word has ended; None where every token is a word.
     """
 
-    def __init__(self, ends: set[int] | None) -> None:
+    def __init__(self, ends: set[Token] | None) -> None:
         self.ends = ends
-        self.promised: dict[tuple[int, ...], float] = {}  # shares of what may become a hot word
-        self.whole: dict[tuple[int, ...], float] = {}  # what a hot word gains that ends here
+        self.promised: dict[tuple[Token, ...], float] = {}  # shares of what may become a hot word
+        self.whole: dict[tuple[Token, ...], float] = {}  # what a hot word gains that ends here
 
-    def add(self, anchor: tuple[int, ...], ids: tuple[int, ...], gain: float) -> None:
+    def add(self, anchor: tuple[Token, ...], ids: tuple[Token, ...], gain: float) -> None:
         """A word of tokens `ids` after `anchor`, in shares: one for each token, and one for the end that follows."""
         shares = len(ids) + (self.ends is not None)
         for k in range(1, len(ids) + 1):
@@ -64,19 +103,29 @@ class _Tree:
             self.promised[path] = max(self.promised.get(path, share), share)
         self.whole[anchor + ids] = gain
 
-    def _banked(self, path: tuple[int, ...]) -> float:
+    def _banked(self, path: tuple[Token, ...]) -> float:
         """What hot words have gained that are whole on the way to `path`."""
         if path[:-1] not in self.promised:
             return self.whole.get(path, 0.0) if self.ends is None else 0.0
         return self._banked(path[:-1]) + self._gained(path)
 
-    def _gained(self, path: tuple[int, ...]) -> float:
+    def _gained(self, path: tuple[Token, ...]) -> float:
         """What the last token of `path` makes whole."""
         if self.ends is None:
             return self.whole.get(path, 0.0)
         return self.whole.get(path[:-1], 0.0) if path[-1] in self.ends else 0.0
 
-    def sequences(self, tokens: int) -> SequenceBias:
+    def entered(self, path: tuple[Token, ...]) -> float:
+        """What the last token of `path`, a beginning, gains."""
+        before = path[:-1]
+        had = self._banked(before) + self.promised[before] if before in self.promised else 0.0
+        return self._banked(path) + self.promised[path] - had
+
+    def left(self, path: tuple[Token, ...], token: Token) -> float:
+        """What `token` gains, or loses, that leaves `path`, a beginning."""
+        return (self._gained((*path, token)) if self.ends is not None else 0.0) - self.promised[path]
+
+    def sequences(self: "HotTree[int]", tokens: int) -> SequenceBias:
         """Every beginning, and every beginning with a token that leaves it: what is gained, or taken back."""
         if (count := len(self.promised) * tokens) > MAX_SEQUENCES:
             raise ValueError(
@@ -84,14 +133,11 @@ class _Tree:
                 f"allowed: {MAX_SEQUENCES}. Take fewer words"
             )
         biases: dict[tuple[int, ...], float] = {}
-        for path, promised in self.promised.items():
-            banked = self._banked(path)
-            before = path[:-1]
-            had = self._banked(before) + self.promised[before] if before in self.promised else 0.0
-            biases[path] = banked + promised - had
+        for path in self.promised:
+            biases[path] = self.entered(path)
             for token in range(tokens):
-                if (left := (*path, token)) not in self.promised:
-                    biases[left] = (self._gained(left) if self.ends is not None else 0.0) - promised
+                if (after := (*path, token)) not in self.promised:
+                    biases[after] = self.left(path, token)
         return [[list(path), gain] for path, gain in biases.items() if gain]
 
 

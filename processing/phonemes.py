@@ -22,8 +22,9 @@ from functools import cache
 from tempfile import mkdtemp
 from typing import Any
 
+from .tokenizer_units import BORDER
+
 LANGUAGE = "en-us"
-BORDER = "|"  # between words
 NEW_WORD = "\n"  # what phonemizer puts there: no symbol of eSpeak NG holds one
 MISSING = "phonemes need phonemizer and eSpeak NG, `pip install 'aural[phonemes]'`"
 SHOWN = 12  # languages in an error

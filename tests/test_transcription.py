@@ -8,12 +8,16 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from transformers import AutoModelForSpeechSeq2Seq
+from transformers import AutoModelForSpeechSeq2Seq, GPT2Config
 
-from aural import AuralProcessor, LogMelFeatureExtractor, load_recognizer, train_tokenizer, transcribe
+from aural import AuralProcessor, LogMelFeatureExtractor, Transcriber, load_recognizer, train_tokenizer, transcribe
+from aural.configuration.spectrogram_seq2seq import SpectrogramTransformerSeq2SeqConfig
+from aural.modeling.spectrogram_seq2seq import SpectrogramTransformerForConditionalGeneration
 from aural.processing.alignment import monotone_frames, time_tokens
 from aural.recognition import recognize_batch
 from tests.tiny import tiny_las
+from tests.tiny_seq2seq import tiny_seq2seq
+from tests.tiny_spectrogram import tiny_spectrogram_config
 from tests.whole import save_folder, wave
 
 
@@ -287,3 +291,53 @@ def test_a_batch_of_waves_is_what_transcribe_makes_of_it(folder):
     assert [(one.source, one.text, one.words) for one in told] == [
         (name, one.text, one.words) for name, one in zip(("one", "two"), expected, strict=True)
     ]
+
+
+def test_a_patch_decoder_tells_words_times_and_trouble_from_its_last_layers_attention(tmp_path):
+    tiny_seq2seq().save_pretrained(tmp_path)
+    CHARACTERS.save_pretrained(tmp_path)
+    model, processor = load_recognizer(tmp_path)
+    assert type(model) is SpectrogramTransformerForConditionalGeneration
+    sounds = [wave(0.5), wave(0.3, seed=2)]
+    told = transcribe(sounds, model, processor, max_new_tokens=20)
+    for sound, one in zip(sounds, told, strict=True):
+        inputs = processor(audio=sound, sampling_rate=16000, return_tensors="pt")
+        labels = torch.tensor([processor.tokenizer.convert_tokens_to_ids(list(one.tokens))])
+        written = model.generate(inputs["input_features"], max_new_tokens=20)[0, 1:].tolist()
+        assert one.text == processor.decode(written)
+        cross = model.attention_maps(**inputs, labels=labels)["decoder.1.cross"][0].mean(0)
+        tokens = model.config.encoder.num_class_tokens
+        columns = cross[:, tokens:].unflatten(1, (model.config.encoder.frequency_patches, -1)).sum(1)
+        np.testing.assert_allclose(one.alignment, columns / columns.sum(-1, keepdim=True), atol=1e-5)
+        assert one.seconds_per_frame == pytest.approx(0.03)
+        assert [word.text for word in one.words] == one.text.split()
+        assert [each.text for each in one.token_times] == list(one.tokens)
+        assert 0 <= one.coverage <= 1
+
+
+def test_a_patch_decoder_gives_its_n_best_and_what_a_corpus_gets(tmp_path):
+    tiny_seq2seq(seed=3).save_pretrained(tmp_path)
+    CHARACTERS.save_pretrained(tmp_path)
+    told = transcribe(wave(0.5), tmp_path, nbest=2, num_beams=3, max_new_tokens=12)[0]
+    assert told.alternatives[0][0] == told.text
+    assert len(told.alternatives) == 2
+    rows = Transcriber(tmp_path, num_beams=3, max_new_tokens=12)(
+        {"audio": [{"array": wave(0.5), "sampling_rate": 16000}]}
+    )
+    assert rows["predicted_text"] == [told.text]
+
+
+def test_a_decoder_of_transformers_whose_attention_is_not_told_writes_without_times():
+    encoder = tiny_spectrogram_config(num_mel_bins=6).to_dict()
+    ids = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+    decoder = GPT2Config(vocab_size=9, n_embd=16, n_layer=1, n_head=2, **ids).to_dict()
+    config = SpectrogramTransformerSeq2SeqConfig(encoder=encoder, decoder=decoder, **ids)
+    for implementation, timed in (("sdpa", False), ("eager", True)):
+        torch.manual_seed(0)
+        model = SpectrogramTransformerForConditionalGeneration._from_config(config, attn_implementation=implementation)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.normal_(0, 0.5)
+        told = transcribe(wave(0.5), model.eval(), CHARACTERS, max_new_tokens=12)[0]
+        assert told.text
+        assert bool(told.words) == bool(len(told.alignment)) == timed

@@ -89,17 +89,26 @@ class Bundler:
     Args:
         models: Per config class, its model classes by the Auto class that loads them.
         others: Feature extractors and processors by the Auto class that loads them.
+        tokenizers: Those that have code of their own.
     """
 
-    def __init__(self, models: dict[type[PreTrainedConfig], dict[str, type]], others: dict[str, type]) -> None:
+    def __init__(
+        self,
+        models: dict[type[PreTrainedConfig], dict[str, type]],
+        others: dict[str, type],
+        tokenizers: Iterable[type] = (),
+    ) -> None:
         self.models = models
         self.others = others
+        self.tokenizers = list(tokenizers)
 
     def _saved_with(self, travels: type) -> dict[str, type]:
         """What a folder in which a `travels` was saved must be able to load, by Auto class."""
         if travels in self.models:
             return {"AutoConfig": travels, **self.models[travels]}
-        # A processor's folder is also asked for its parts.
+        if travels in self.tokenizers:
+            return {"AutoTokenizer": travels}
+        # A processor's folder is also asked for its parts; a tokenizer with code writes that itself.
         if travels is self.others.get("AutoProcessor"):
             return self.others
         return {name: other for name, other in self.others.items() if other is travels}

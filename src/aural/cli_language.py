@@ -18,7 +18,7 @@ NGRAM_EXAMPLE = (
 )
 
 
-_PANEL = "Beside the speller"
+_PANEL = "Beside the model"
 
 CtcOption = Annotated[
     float | None,
@@ -40,13 +40,22 @@ NgramOption = Annotated[
     Path | None,
     typer.Option(
         "--ngram",
-        help="ARPA file of an n-gram over the model's tokens (`aural ngram`).",
+        help="ARPA file of an n-gram over the model's tokens (`aural ngram`), or over the words of --lexicon.",
         show_default=False,
         rich_help_panel=_PANEL,
     ),
 ]
 NgramWeightOption = Annotated[
     float | None, typer.Option("--ngram-weight", min=0, help="Its weight; default: 0.3.", rich_help_panel=_PANEL)
+]
+LexiconOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--lexicon",
+        help="Of a CTC model: the only words that may be written, a line for each: word and its symbols.",
+        show_default=False,
+        rich_help_panel=_PANEL,
+    ),
 ]
 HotWordOption = Annotated[
     list[str] | None,
@@ -67,6 +76,7 @@ def options_beside(
     ngram_file: Path | None,
     ngram_weight: float | None,
     hot_word: list[str] | None,
+    lexicon: Path | None = None,
 ) -> dict[str, Any]:
     """What was typed, as `decoding_options` takes it; what was not typed is left to the model.
 
@@ -94,6 +104,7 @@ def options_beside(
         "ngram": None if ngram_file is None else str(ngram_file),
         "ngram_weight": ngram_weight,
         "hot_words": words or None,
+        "lexicon": None if lexicon is None else str(lexicon),
     }
     return {name: value for name, value in options.items() if value is not None}
 

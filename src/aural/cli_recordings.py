@@ -18,7 +18,6 @@ import typer
 
 from .cli_annotate import INTERRUPTED
 from .console import say_error
-from .decoding import decoding_options
 from .heard_bar import heard_bar
 from .long_audio import LongRecording, is_long, longest_stretch
 from .long_files import Format, Journal, result_paths, write_result, written
@@ -27,7 +26,7 @@ from .processing.pauses import Cutting
 from .processing.segments import Segment
 from .processing.stitching import stitched
 from .processing.subtitles import segment_row
-from .recognition import load_recognizer, recognize_batch
+from .recognition import load_recognizer, recognize_batch, recognizer_of
 from .version import __version__
 
 UNREADABLE = (OSError, ValueError)
@@ -111,7 +110,7 @@ class _Work:
         self.model, self.processor = load_recognizer(asked.model, asked.device)
         self.rate = self.processor.feature_extractor.sampling_rate
         self.cutting = Cutting.up_to(longest_stretch(self.model, asked.max_seconds))
-        self.options = decoding_options(asked.generate_kwargs, self.processor.tokenizer, self.model.device)
+        self.options = recognizer_of(self.model, self.processor).options(asked.generate_kwargs)
         self.whole = True
         self.fingerprint = ""  # of the model, once a journal asks for it
 

@@ -27,6 +27,7 @@ from .cli_annotate import (
 from .cli_language import (
     CtcOption,
     HotWordOption,
+    LexiconOption,
     LmOption,
     LmWeightOption,
     NgramOption,
@@ -113,6 +114,7 @@ def transcribe(
     ngram: NgramOption = None,
     ngram_weight: NgramWeightOption = None,
     hot_word: HotWordOption = None,
+    lexicon: LexiconOption = None,
     seconds_per_batch: SecondsOption = None,
     shard_rows: ShardOption = None,
     audio_column: AudioOption = None,
@@ -130,7 +132,7 @@ def transcribe(
     }
     files = files or []
     check_inputs(files, dataset, out, corpus_options)
-    options = options_beside(beams, ctc_weight, lm, lm_weight, ngram, ngram_weight, hot_word)
+    options = options_beside(beams, ctc_weight, lm, lm_weight, ngram, ngram_weight, hot_word, lexicon)
     for_files = {"--json": as_json, "--format": form, "--max-seconds": max_seconds, "--vad": vad, "--resume": resume}
     quiet_libraries()
     if dataset is None or out is None:

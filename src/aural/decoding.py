@@ -17,6 +17,7 @@ from .loading import no_conversion
 from .modeling.ngram_table import NGramTable
 from .processing.folders import said_of
 from .processing.hot_words import BIAS, hot_words
+from .processing.lexicon import Lexicon
 from .processing.ngram import NGram, table_arrays
 from .processing.ngram_training import train_ngram
 
@@ -84,14 +85,32 @@ def load_ngram(path: str | Path, tokenizer: Any) -> NGramTable:
         ValueError: It is no ARPA file, is too large for a table, or knows none of the recogniser's tokens.
     """
     symbols = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+    return NGramTable.from_arrays(*table_arrays(read_ngram(path, tokenizer), symbols))
+
+
+def read_ngram(path: str | Path, tokenizer: Any, lexicon: Lexicon | None = None) -> NGram:
+    """An n-gram over a recogniser's tokens, or over the words of a lexicon, from an ARPA file.
+
+    Args:
+        path: Plain or ending in .gz.
+        tokenizer: The recogniser's.
+        lexicon: Of words.
+
+    Raises:
+        OSError: There is no such file.
+        ValueError: It is no ARPA file, or knows none of the tokens or words.
+    """
     ngram = NGram.read(path)
-    usual = set(symbols) - set(tokenizer.all_special_tokens)
+    if lexicon is None:
+        usual = set(tokenizer.convert_ids_to_tokens(range(len(tokenizer)))) - set(tokenizer.all_special_tokens)
+        wanted = "recogniser's tokens; `aural ngram` makes one over them"
+    else:
+        usual, wanted = set(lexicon.pronunciations), "lexicon's words"
     if not any(symbol in ngram for symbol in usual):
         raise ValueError(
-            f"ngram {path} is over {', '.join(map(repr, ngram.words[:5]))} …, none of which is among the "
-            f"recogniser's tokens; `aural ngram` makes one over them"
+            f"ngram {path} is over {', '.join(map(repr, ngram.words[:5]))} …, none of which is among the {wanted}"
         )
-    return NGramTable.from_arrays(*table_arrays(ngram, symbols))
+    return ngram
 
 
 def ngram_of_texts(texts: Iterable[str], tokenizer: Any, order: int = 5) -> NGram:

@@ -9,10 +9,14 @@ from transformers import AutoConfig, PreTrainedConfig
 
 from .processing.folders import said_of
 
-COMMANDS = {  # model types, and the command that takes a folder of each
-    "las": "transcribe",
-    "spectrogram_transformer": "tag",
-    "audio-spectrogram-transformer": "convert",
+COMMANDS: dict[str, tuple[str, ...]] = {  # model types, and the commands that take a folder of each
+    "las": ("transcribe",),
+    "spectrogram_transformer": ("tag",),
+    "spectrogram_transformer_seq2seq": ("transcribe", "caption"),
+    "audio-spectrogram-transformer": ("convert",),
+}
+HEADS: dict[str, tuple[str, ...]] = {  # of classes for which it is others than for their model type
+    "SpectrogramTransformerForCTC": ("transcribe",),
 }
 
 
@@ -36,10 +40,12 @@ def load_config(folder: str | Path, command: str) -> PreTrainedConfig:
         raise FileNotFoundError(f"{folder} is not a model folder: it has no config.json")
     with said_of(folder):
         config = AutoConfig.from_pretrained(folder)
-    if (other := COMMANDS.get(config.model_type, command)) != command:
+    heads = [head for head in config.architectures or () if head in HEADS]
+    commands = HEADS[heads[0]] if heads else COMMANDS.get(config.model_type, (command,))
+    if command not in commands:
+        what = heads[0] if heads else f"model of type {config.model_type!r}"
         raise ValueError(
-            f"{folder} holds a model of type {config.model_type!r}, which is not for `aural {command}`; "
-            f"`aural {other}` is the command for it"
+            f"{folder} holds a {what}, which is not for `aural {command}`; `aural {commands[0]}` is the command for it"
         )
     return config
 

@@ -4,19 +4,22 @@ The tables are the one list of what aural offers: what is registered here is als
 """
 
 import transformers
-from transformers import AutoConfig, PreTrainedConfig
+from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig
 
 from .bundle import Bundler
-from .configuration import LasConfig, SpectrogramTransformerConfig
+from .configuration import LasConfig, SpectrogramTransformerConfig, SpectrogramTransformerSeq2SeqConfig
 from .configuration.travel import TravelsWithCode
 from .modeling import (
     LasForConditionalGeneration,
     LasModel,
     SpectrogramTransformerForAudioClassification,
     SpectrogramTransformerForAudioFrameClassification,
+    SpectrogramTransformerForConditionalGeneration,
+    SpectrogramTransformerForCTC,
+    SpectrogramTransformerForPreTraining,
     SpectrogramTransformerModel,
 )
-from .processing import AuralProcessor, LogMelFeatureExtractor
+from .processing import AuralProcessor, CtcTokenizer, LogMelFeatureExtractor
 
 MODELS: dict[type[PreTrainedConfig], dict[str, type]] = {
     LasConfig: {"AutoModel": LasModel, "AutoModelForSpeechSeq2Seq": LasForConditionalGeneration},
@@ -24,9 +27,14 @@ MODELS: dict[type[PreTrainedConfig], dict[str, type]] = {
         "AutoModel": SpectrogramTransformerModel,
         "AutoModelForAudioClassification": SpectrogramTransformerForAudioClassification,
         "AutoModelForAudioFrameClassification": SpectrogramTransformerForAudioFrameClassification,
+        "AutoModelForCTC": SpectrogramTransformerForCTC,
+        "AutoModelForPreTraining": SpectrogramTransformerForPreTraining,
     },
+    SpectrogramTransformerSeq2SeqConfig: {"AutoModelForSpeechSeq2Seq": SpectrogramTransformerForConditionalGeneration},
 }
 OTHERS: dict[str, type] = {"AutoFeatureExtractor": LogMelFeatureExtractor, "AutoProcessor": AuralProcessor}
+# Tokenizers with code of their own; all others are plain JSON, which loads without any.
+TOKENIZERS: dict[type[PreTrainedConfig], type] = {SpectrogramTransformerConfig: CtcTokenizer}
 
 
 def register() -> None:
@@ -35,4 +43,6 @@ def register() -> None:
         AutoConfig.register(config.model_type, config, exist_ok=True)
         for name, registered in {**models, **OTHERS}.items():
             getattr(transformers, name).register(config, registered, exist_ok=True)
-    TravelsWithCode.code_writer = Bundler(MODELS, OTHERS)
+    for config, tokenizer in TOKENIZERS.items():
+        AutoTokenizer.register(config, tokenizer_class=tokenizer, exist_ok=True)
+    TravelsWithCode.code_writer = Bundler(MODELS, OTHERS, TOKENIZERS.values())

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from aural.processing import ctc_search
-from aural.processing.ctc import CtcToken, ctc_greedy, ctc_log_probs
+from aural.processing.ctc import CtcToken, ctc_align, ctc_greedy, ctc_log_probs
 from aural.processing.ctc_search import ctc_prefix_search
 from aural.processing.lexicon import Lexicon
 from aural.processing.ngram import NGram
@@ -393,3 +393,29 @@ def test_greedy_refuses_what_does_not_fit():
         ctc_greedy(log_probs + 4)
     with pytest.raises(ValueError, match="blank=-1"):
         ctc_greedy(log_probs, blank=-1)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_tokens_stand_where_the_best_of_all_paths_of_their_text_has_them(seed):
+    log_probs = random_log_probs(seed).numpy()
+    best: dict[tuple[int, ...], tuple[float, tuple[int, ...]]] = {}
+    for path in itertools.product(range(len(SYMBOLS)), repeat=FRAMES):
+        ids = tuple(token for token, _ in itertools.groupby(path) if token)
+        score = sum(log_probs[frame, token] for frame, token in enumerate(path))
+        best[ids] = max(best.get(ids, (-math.inf, ())), (score, path))
+    for ids, (_, path) in best.items():
+        expected, frame = [], 0
+        for token, run in itertools.groupby(path):
+            end = frame + len(list(run))
+            if token:
+                expected.append(CtcToken(token, frame, end, log_probs[frame:end, token].max()))
+            frame = end
+        assert ctc_align(log_probs, ids) == expected
+
+
+def test_a_text_that_does_not_fit_its_frames_is_refused():
+    log_probs = random_log_probs(0).numpy()
+    assert ctc_align(log_probs[:0], []) == []
+    for ids in ([1, 1, 1, 1], [1, 2, 3, 1, 2, 3]):
+        with pytest.raises(ValueError, match="does not fit into 5 frames"):
+            ctc_align(log_probs, ids)
