@@ -10,7 +10,7 @@ from transformers.utils import ModelOutput
 from ..configuration.spectrogram_transformer import SpectrogramTransformerConfig
 from .patches import own_columns
 from .pooling import pool_columns
-from .spectrogram_transformer import SpectrogramTransformerOutput
+from .spectrogram_outputs import SpectrogramTransformerOutput
 
 
 @dataclass

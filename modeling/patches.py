@@ -134,7 +134,7 @@ class SpectrogramEmbeddings(nn.Module):
         """
         cut = self.cut(features, mask)
         states = cut.placed()  # (batch, rows * columns, hidden)
-        index, patch_mask = self._kept(cut.real, len(states), states.shape[1] // self.config.frequency_patches)
+        index, patch_mask = self._kept(cut.real, states.shape[0], states.shape[1] // self.config.frequency_patches)
         if index is not None:
             states = states.gather(1, index[..., None].expand(-1, -1, states.shape[-1]))
         return self.tokens(states, patch_mask, index, cut.time)

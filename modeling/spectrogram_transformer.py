@@ -10,7 +10,6 @@ Notable here:
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -19,7 +18,7 @@ from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.masking_utils import create_bidirectional_mask
 from transformers.modeling_outputs import SequenceClassifierOutput
-from transformers.utils import ModelOutput, can_return_tuple
+from transformers.utils import can_return_tuple
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
@@ -31,40 +30,7 @@ from .positions import FactorizedPositions, JointPositions
 from .self_attention import SelfAttention, SpectrogramLayer
 from .sound_loss import clip_loss, frame_loss, problem_type
 from .spec_augment import spec_augment
-
-
-@dataclass
-class SpectrogramTransformerOutput(ModelOutput):
-    """What the encoder heard.
-
-    Shapes: `last_hidden_state` `(batch, tokens, hidden)`, class tokens first, then patch `row * columns + column`;
-    `pooler_output` `(batch, hidden)`; `patch_mask` `(batch, tokens)` boolean, True on real tokens, or None where all
-    are; `patch_index` `(batch, patches)`, the places of the patches that patchout kept, or None; `hidden_states` and
-    `attentions` when asked for, as in transformers.
-    """
-
-    last_hidden_state: torch.Tensor = None  # type: ignore[assignment]  # a ModelOutput's fields have defaults
-    pooler_output: torch.Tensor | None = None
-    hidden_states: tuple[torch.Tensor, ...] | None = None
-    attentions: tuple[torch.Tensor, ...] | None = None
-    patch_mask: torch.Tensor | None = None
-    patch_index: torch.Tensor | None = None
-
-
-@dataclass
-class FrameClassifierOutput(ModelOutput):
-    """Scores of moments.
-
-    Shapes: `logits` `(batch, columns, labels)`, one row per time patch; `clip_logits` `(batch, labels)`, pooled by
-    `config.frame_pooling`; `frame_mask` `(batch, columns)` boolean, True on real columns.
-    """
-
-    loss: torch.Tensor | None = None
-    logits: torch.Tensor = None  # type: ignore[assignment]
-    clip_logits: torch.Tensor | None = None
-    frame_mask: torch.Tensor | None = None
-    hidden_states: tuple[torch.Tensor, ...] | None = None
-    attentions: tuple[torch.Tensor, ...] | None = None
+from .spectrogram_outputs import FrameClassifierOutput, SpectrogramTransformerOutput
 
 
 class SpectrogramTransformerPreTrainedModel(PreTrainedModel):
