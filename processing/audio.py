@@ -28,6 +28,8 @@ UNKNOWN_FRAMES = 1 << 62  # libsndfile's count for a FLAC stream without a lengt
 SHORT_OF = re.compile(r"(?:riff|data|Data Size)\s*: (\d+) \(should be (\d+)\)")  # in the log of libsndfile
 MP3_SLACK = 2_304  # samples: two MPEG frames of encoder delay and padding
 RESAMPLING = "HQ"  # soxr's name of the quality
+# Of files that are taken for audio where a folder holds others too.
+ENDINGS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".rf64")
 
 
 def load_audio(source: Any, sampling_rate: int = 16_000) -> np.ndarray:

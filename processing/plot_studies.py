@@ -79,6 +79,49 @@ def plot_lengths(
     return figure
 
 
+def plot_reconstruction(
+    original: np.ndarray,
+    masked: np.ndarray,
+    reconstructed: np.ndarray,
+    seconds_per_feature: float,
+    title: str = "",
+) -> "Figure":
+    """A spectrogram, what a model saw of it, and what it made of the rest: one above the other, in the same colours.
+
+    Args:
+        original: `(frames, mels)` log-mel features.
+        masked: `(frames, mels)`, the share of what lies there that was hidden: 0 to 1.
+        reconstructed: `(frames, mels)`.
+        seconds_per_feature: Seconds per frame.
+        title: Written above.
+
+    Returns:
+        A matplotlib figure that belongs to no window; save it with `save_figure`.
+
+    Raises:
+        ValueError: The three differ in shape.
+    """
+    if not original.shape == masked.shape == reconstructed.shape:
+        shapes = f"{original.shape}, masked {masked.shape}, reconstructed {reconstructed.shape}"
+        raise ValueError(f"original {shapes} must be alike: (frames, mels)")
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 5.4), layout="constrained")
+    rows = figure.subplots(3, 1, sharex=True)
+    low, high = np.percentile(original, [2, 99.5])
+    extent = (0, original.shape[0] * seconds_per_feature, 0, original.shape[1])
+    seen = np.ma.masked_where(masked >= 0.5, original)
+    pictures = {"what sounded": original, "what the model saw": seen, "what it made of it": reconstructed}
+    for axes, (name, picture) in zip(rows, pictures.items(), strict=True):
+        axes.set_facecolor("0.75")  # of what was hidden
+        axes.imshow(picture.T, origin="lower", aspect="auto", cmap="magma", vmin=low, vmax=high, extent=extent)
+        axes.set_ylabel(f"{name}\nmel band", fontsize=9)
+    rows[-1].set_xlabel("time in seconds")
+    if title:
+        rows[0].set_title(title, loc="left", fontsize=11)
+    return figure
+
+
 def spread(heights: Sequence[float], gap: float) -> list[float]:
     """Heights at least `gap` apart, in the order that they had and about where they were."""
     order = np.argsort(heights, kind="stable")

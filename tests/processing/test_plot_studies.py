@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
-from aural.processing.plot_studies import plot_lengths, spread
+from aural.processing.plot_studies import plot_lengths, plot_reconstruction, spread
 
 
 def test_lines_are_means_and_bands_reach_from_the_lowest_to_the_highest_seed():
@@ -38,3 +38,19 @@ def test_rates_that_do_not_fit_are_named():
         plot_lengths({"a": np.zeros((1, 3))}, [1, 2], 1)
     with pytest.raises(ValueError, match="rates of 0 models"):
         plot_lengths({}, [1, 2], 1)
+
+
+def test_a_reconstruction_stands_under_what_sounded_and_what_was_seen_in_the_same_colours():
+    original = np.arange(24.0).reshape(6, 4)
+    masked = np.zeros((6, 4))
+    masked[2:4, :2] = 1.0
+    figure = plot_reconstruction(original, masked, original + 1, 0.5, title="a clip")
+    sounded, seen, told = (axes.images[0] for axes in figure.axes)
+    np.testing.assert_array_equal(sounded.get_array(), original.T)
+    np.testing.assert_array_equal(np.ma.getmaskarray(seen.get_array()), masked.T == 1)
+    np.testing.assert_array_equal(told.get_array(), original.T + 1)
+    assert sounded.get_clim() == seen.get_clim() == told.get_clim()
+    assert all(image.get_extent() == [0, 3.0, 0, 4] for image in (sounded, seen, told))
+    assert figure.axes[0].get_title(loc="left") == "a clip"
+    with pytest.raises(ValueError, match=r"original \(6, 4\), masked \(6, 3\), reconstructed \(6, 4\) must be alike"):
+        plot_reconstruction(original, masked[:, :3], original, 0.5)

@@ -1,0 +1,331 @@
+"""`aural demo captions`: a patch transformer learns to say what is heard, exactly tested on mixes of known sounds.
+
+The captions follow from what was mixed: which sounds, in which order, how many, overlapping or not. So every caption
+is right or wrong, slot by slot. It is a test of hearing and of writing, not a captioner of the world: that needs
+captions by people, for which there is the recipe `clotho`.
+
+Training has two parts. First the encoder alone learns which sound sounds when, and its number, known for every moment
+of a mix; then a decoder of words is put on it, and the whole learns to write. Two tests: arrangements that training
+never composed, of recordings that it heard; and the same with drums of kits that it never heard. Kits are heard whose
+licence lets the weights be shared; the others are not.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import track
+from torch.utils.data import Dataset
+from transformers import PreTrainedModel, PrinterCallback, Seq2SeqTrainingArguments, set_seed
+
+from .caption_report import PICTURE, facts, said, save, test_result
+from .captioning import AudioWindow, Caption, caption_batch
+from .configuration import SpectrogramTransformerConfig
+from .configuration.text_decoder import TextDecoderConfig
+from .demo import one_thread
+from .demo_folder import demo_folder
+from .modeling.spectrogram_seq2seq import SpectrogramTransformerForConditionalGeneration
+from .modeling.spectrogram_transformer import SpectrogramTransformerForAudioFrameClassification
+from .processing import AuralProcessor, LogMelFeatureExtractor, train_tokenizer
+from .processing.plot_captions import plot_caption
+from .processing.plots import save_figure
+from .training.augmentation import RandomEqualizer
+from .training.caption_metrics import require_bleu
+from .training.collator import SpeechCollator
+from .training.compose import Stage
+from .training.drum_labels import KITS
+from .training.drums import SAMPLING_RATE, load_drums, make_drums
+from .training.effects import load_effects, make_effects
+from .training.feature_statistics import estimate_mean_std, with_statistics
+from .training.mix_captions import ANY_PARTS, DescribedMix, MixCaptions, MixSpread
+from .training.mix_grammar import vocabulary
+from .training.mix_moments import MOMENT_LABELS, MixMoments
+from .training.mix_sounds import MixSound, drum_sounds, effect_sounds
+from .training.progress import RichProgress
+from .training.reports import REPORT_NAME, machine_facts
+from .training.sound_collator import SoundCollator
+from .training.sound_labels import label_options
+from .training.trainer import AuralTrainer
+
+CURRICULUM = (Stage(0.15, 1, 1), Stage(0.45, 1, 2), Stage(1.0, 1, 3))  # of writing
+SEVERAL = (Stage(1.0, 2, 3),)  # a single part is no arrangement
+SPEEDS = tuple(2 ** (step / 12) for step in range(-2, 3))  # two semitones down to two up
+EQUALIZER_DB = 4.0
+SHARED = "GPL-2"  # kits under this licence or a later version of it are heard, and the weights carry it
+LONGEST = 10.0  # seconds: no mix is longer
+HEARING_SEED, TEST_SEED = 15_000, 30_000  # added to the run's seed: no two parts of a run hear the same mixes
+PAD = 32  # frames: few shapes occur, for which torch keeps what it prepares
+CLIPS_FOR_STATISTICS = 200
+
+
+@dataclass(frozen=True)
+class CaptionPlan:
+    """How much a demo does.
+
+    Args:
+        hearing: Optimiser steps in which the encoder alone learns what sounds when.
+        updates: Optimiser steps in which the whole learns to write.
+        test: Mixes to measure on, in each of the two tests.
+        batch_size: Mixes per update.
+        learning_rate: Peak, after the warm-up.
+        hidden: Width of encoder and decoder.
+        layers: Of the encoder.
+        decoder_layers: Of the decoder.
+        patch: Mels and frames of a patch.
+        held_out: Kits that are not heard beside those of other licences, such as to choose settings on.
+    """
+
+    hearing: int
+    updates: int
+    test: int
+    batch_size: int = 8
+    learning_rate: float = 1e-3
+    hidden: int = 128
+    layers: int = 4
+    decoder_layers: int = 2
+    patch: tuple[int, int] = (32, 4)
+    held_out: tuple[str, ...] = field(default=())
+
+
+PLANS = {
+    "tiny": CaptionPlan(hearing=2, updates=4, test=6, batch_size=4, hidden=16, layers=1, decoder_layers=1),
+    "standard": CaptionPlan(hearing=1000, updates=2000, test=300),
+}
+
+
+@dataclass(frozen=True)
+class Sounds:
+    """What mixes are made of: drums that are heard, drums that are not, and effects."""
+
+    heard: Sequence[MixSound]
+    unheard: Sequence[MixSound]
+    effects: Sequence[MixSound]
+
+
+def load_sounds(corpus: Path, held_out: Sequence[str] = ()) -> Sounds:
+    """The sounds of a folder with `drums/` and `effects/`; what is not there yet is made there.
+
+    Args:
+        corpus: The folder.
+        held_out: Kits that are not heard, beside those of other licences.
+
+    Raises:
+        OSError: A corpus cannot be read, or made.
+    """
+    for name, make in (("drums", make_drums), ("effects", make_effects)):
+        if not (corpus / name / "metadata.csv").is_file():
+            corpus.mkdir(parents=True, exist_ok=True)
+            make(corpus / name)
+    drums = drum_sounds(load_drums(corpus / "drums"))
+    shared = {kit for kit, each in KITS.items() if each.licence.startswith(SHARED)}
+    heard, unheard = shared - set(held_out), set(held_out) or KITS.keys() - shared
+    return Sounds(
+        [sound for sound in drums if sound.kit in heard],
+        [sound for sound in drums if sound.kit in unheard],
+        effect_sounds(load_effects(corpus / "effects")),
+    )
+
+
+def make_processor(sounds: Sequence[MixSound], seed: int) -> AuralProcessor:
+    """64 mels normalised by the mean and spread of training mixes, and the words of the grammar."""
+    mixes = MixCaptions(sounds, CLIPS_FOR_STATISTICS, seed, spread=MixSpread(speeds=SPEEDS))
+    extractor = LogMelFeatureExtractor(num_mel_bins=64, low_freq=30.0, normalize=None)
+    waves = [mixes.compose(index).audio for index in range(len(mixes))]
+    mean, std = estimate_mean_std(waves, extractor, progress=False)
+    return AuralProcessor(with_statistics(extractor, mean, std), train_tokenizer(vocabulary(), "word"))
+
+
+def make_encoder(processor: AuralProcessor, plan: CaptionPlan) -> SpectrogramTransformerForAudioFrameClassification:
+    """A small encoder of patches, with a head that says what sounds in each moment."""
+    patch = list(plan.patch)
+    return SpectrogramTransformerForAudioFrameClassification(
+        SpectrogramTransformerConfig(
+            num_mel_bins=processor.feature_extractor.num_mel_bins,
+            patch_size=patch,
+            patch_stride=patch,
+            hidden_size=plan.hidden,
+            num_hidden_layers=plan.layers,
+            num_attention_heads=max(1, plan.hidden // 32),
+            position_kind="sinusoidal",  # the decoder, too, has to know what comes first
+            num_class_tokens=1,  # attention that is shared with it tells how many there are
+            pooling="mean",
+            **label_options(MOMENT_LABELS, multi_label=True),
+        )
+    )
+
+
+def make_model(
+    encoder: SpectrogramTransformerForAudioFrameClassification, processor: AuralProcessor, plan: CaptionPlan
+) -> SpectrogramTransformerForConditionalGeneration:
+    """The encoder with what it has learnt, and a small decoder of words that has learnt nothing."""
+    decoder = TextDecoderConfig(
+        vocab_size=len(processor.tokenizer),
+        hidden_size=plan.hidden,
+        num_hidden_layers=plan.decoder_layers,
+        num_attention_heads=max(1, plan.hidden // 32),
+    )
+    model = SpectrogramTransformerForConditionalGeneration.from_encoder_decoder(encoder, decoder)
+    # Saved with it: no four words stand twice in a caption, and no stretch is longer than the mixes it learnt from.
+    vars(model.generation_config).update(no_repeat_ngram_size=4, max_seconds=LONGEST)
+    return model
+
+
+def train(
+    model: PreTrainedModel,
+    data: Dataset,
+    collator: Any,
+    updates: int,
+    plan: CaptionPlan,
+    seed: int,
+    folder: str,
+    console: Console,
+    label: str,
+) -> None:
+    """Train through the Trainer, on items in their order; `folder` is for its own files."""
+    arguments = Seq2SeqTrainingArguments(
+        output_dir=folder,
+        max_steps=updates,
+        per_device_train_batch_size=plan.batch_size,
+        train_sampling_strategy="sequential",  # the order of the items is the curriculum
+        learning_rate=plan.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=min(100, updates // 4),
+        weight_decay=0.05,
+        adam_beta2=0.98,
+        max_grad_norm=1.0,
+        dataloader_num_workers=1,
+        dataloader_pin_memory=torch.cuda.is_available(),
+        logging_steps=50,
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        seed=seed,
+    )
+    trainer = AuralTrainer(model, arguments, data_collator=collator, train_dataset=data)
+    trainer.pop_callback(PrinterCallback)  # it prints every log; the bar shows the loss
+    trainer.add_callback(RichProgress(console, label, lines=True))
+    trainer.train()
+
+
+def learn(
+    sounds: Sequence[MixSound], processor: AuralProcessor, plan: CaptionPlan, seed: int, folder: str, console: Console
+) -> SpectrogramTransformerForConditionalGeneration:
+    """First the encoder learns what sounds when, then encoder and decoder together learn to say it."""
+    equalizer = RandomEqualizer(EQUALIZER_DB, std=processor.feature_extractor.std)
+
+    def mixes(updates: int, seed: int, stages: Sequence[Stage]) -> MixCaptions:
+        options: dict[str, Any] = {"spread": MixSpread(speeds=SPEEDS), "augment_features": equalizer}
+        count = updates * plan.batch_size
+        return MixCaptions(sounds, count, seed, processor, stages, group=plan.batch_size, **options)
+
+    set_seed(seed)
+    encoder = make_encoder(processor, plan)
+    config = encoder.config
+    moments = MixMoments(mixes(plan.hearing, seed + HEARING_SEED, ANY_PARTS), config.patch_centers)
+    collator = SoundCollator(len(MOMENT_LABELS), pad_to_multiple_of=PAD, time_patches=config.time_patches)
+    train(encoder, moments, collator, plan.hearing, plan, seed, f"{folder}/hearing", console, "hearing")
+    set_seed(seed)  # what the decoder begins with follows from the seed alone
+    model = make_model(encoder, processor, plan)
+    captions = mixes(plan.updates, seed, CURRICULUM)
+    collator_of_texts = SpeechCollator(pad_to_multiple_of=PAD)
+    train(model, captions, collator_of_texts, plan.updates, plan, seed, f"{folder}/writing", console, "writing")
+    return model.eval()
+
+
+def tell(
+    model: SpectrogramTransformerForConditionalGeneration,
+    processor: AuralProcessor,
+    mixes: Sequence[DescribedMix],
+    label: str,
+    console: Console,
+    size: int = 20,
+) -> list[Caption]:
+    """Caption mixes with the model's own beam search."""
+    found: list[Caption] = []
+    for start in track(range(0, len(mixes), size), description=label, console=console, transient=True):
+        windows = [AudioWindow(f"mix {start + i}", 0.0, one.audio, None) for i, one in enumerate(mixes[start:][:size])]
+        found += caption_batch(windows, model, processor)
+    return found
+
+
+def draw(processor: AuralProcessor, mix: DescribedMix, told: Caption, path: Path) -> dict[str, str]:
+    """Draw where each word of a caption looked; returns what stands under the picture."""
+    extractor = processor.feature_extractor
+    features = extractor(mix.audio, sampling_rate=SAMPLING_RATE, padding=False)["input_features"][0]
+    figure = plot_caption(
+        features,
+        [word.attention for word in told.words],
+        [word.text for word in told.words],
+        told.grid,
+        extractor.seconds_per_frame,
+        mix.sounds,
+        f"“{told.text}”",
+    )
+    save_figure(figure, path)
+    return {"caption": f"Where each word of “{told.text}” looked; what was mixed: “{mix.texts[0]}”."}
+
+
+def run_captions(
+    corpus: str | Path, out: str | Path, plan: CaptionPlan, seed: int = 0, console: Console | None = None
+) -> dict[str, Any]:
+    """Get the sounds, train, measure, draw and save.
+
+    Args:
+        corpus: Folder with `drums/` and `effects/`; what is not there is made there, from Debian's packages.
+        out: Folder for `model/`, `report.json` and `captions.png`; an earlier demo there is replaced, anything else is
+            left alone.
+        plan: How much to do.
+        seed: What the run follows from; with the same machine the weights repeat bit by bit.
+        console: Where progress and results are shown.
+
+    Returns:
+        The report.
+
+    Raises:
+        OSError: The sounds cannot be read or made, or `out` is a file, or holds something else than a demo.
+        ImportError: sacrebleu is not installed.
+    """
+    require_bleu()  # before the quarter of an hour, not after it
+    console, out = console or Console(), Path(out).resolve()
+    with demo_folder(out, ("model", REPORT_NAME, PICTURE), REPORT_NAME) as folder, one_thread():
+        sounds = load_sounds(Path(corpus), plan.held_out)
+        training = [*sounds.heard, *sounds.effects]
+        processor = make_processor(training, seed)
+        started, cpu = time.perf_counter(), time.process_time()
+        model = learn(training, processor, plan, seed, str(folder.parent), console)
+        trained = {"training": time.perf_counter() - started, "processor": time.process_time() - cpu}
+        report = {
+            **facts(sounds, asdict(plan), model.num_parameters(), seed, trained["processor"]),
+            **_results(model, processor, sounds, plan, seed, folder / PICTURE, console),
+            "seconds": {"training": trained["training"], "total": time.perf_counter() - started},
+            "machine": machine_facts(threads=1),
+        }
+        save(folder, model, processor, report)
+    console.print(said(report, out), markup=False, highlight=False, soft_wrap=True)
+    return report
+
+
+def _results(
+    model: SpectrogramTransformerForConditionalGeneration,
+    processor: AuralProcessor,
+    sounds: Sounds,
+    plan: CaptionPlan,
+    seed: int,
+    picture: Path,
+    console: Console,
+) -> dict[str, Any]:
+    """What the model says of arrangements it was not trained on, and the picture of the first that has three parts."""
+    results, example = [], None
+    for name, drums in (("recordings heard", sounds.heard), ("kits never heard", sounds.unheard)):
+        test = MixCaptions([*drums, *sounds.effects], plan.test, seed + TEST_SEED, stages=SEVERAL, held_out=True)
+        mixes = [test.compose(index) for index in range(len(test))]
+        told = tell(model, processor, mixes, name, console)
+        results.append(test_result(name, mixes, told, seed))
+        if example is None:
+            place = next((i for i, mix in enumerate(mixes) if len(mix.told.parts) > 2), 0)
+            example = draw(processor, mixes[place], told[place], picture)
+    return {"results": results, "example": example}
