@@ -27,17 +27,21 @@ from ..processing.folders import said_of
 from .bases import (
     ADAPTER_CONFIG,
     SHOWN,
-    TRAINABLE,
     fetch_folder,
     load_processing,
     name_origin,
     read_object,
 )
 from .corpus_files import refuse_taken, written_whole
+from .families import TRAINABLE
 
 BASE_CONFIG = "base_config.json"
 ADAPTER_FOLDER = "adapter"  # of a run, beside the merged model
-TARGETS = {"las": ("attention", "output_mlp"), "spectrogram_transformer": ("attention", "mlp")}  # by model type
+TARGETS = {  # by model type
+    "las": ("attention", "output_mlp"),
+    "spectrogram_transformer": ("attention", "mlp"),
+    "spectrogram_transformer_seq2seq": ("self_attention", "attention", "cross_attention", "mlp"),
+}
 # Modules that are trained and saved whole.
 WHOLE = ("embed_tokens", "lm_head", "ctc_head", "phoneme_head", "classifier", "pooler")
 NUMBERS = re.compile(r"(\.\d+)+$")

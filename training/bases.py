@@ -17,27 +17,14 @@ import torch
 from huggingface_hub import snapshot_download
 from transformers import PreTrainedModel
 
-from ..modeling.las import LasForConditionalGeneration, LasModel, LasPreTrainedModel
-from ..modeling.spectrogram_transformer import (
-    SpectrogramTransformerForAudioClassification,
-    SpectrogramTransformerForAudioFrameClassification,
-    SpectrogramTransformerModel,
-)
+from ..configuration.text_decoder import TextDecoderConfig
+from ..modeling.spectrogram_transformer import SpectrogramTransformerModel
 from ..processing.features import LogMelFeatureExtractor
 from ..processing.folders import check_features_fit, check_tokenizer_fits, one_line, said_of
 from ..processing.processor import AuralProcessor
-from .typed import check_keys, nearest
+from .families import DECODER, ENCODER, WRITING, class_of, saved_class
+from .typed import check_keys
 
-TRAINABLE: dict[str, Any] = {
-    kind.__name__: kind
-    for kind in (
-        LasForConditionalGeneration,
-        SpectrogramTransformerForAudioClassification,
-        SpectrogramTransformerForAudioFrameClassification,
-    )
-}
-HEADLESS: dict[str, Any] = {kind.__name__: kind for kind in (LasModel, SpectrogramTransformerModel)}
-CONVERTIBLE = "audio-spectrogram-transformer"
 ADAPTER_CONFIG = "adapter_config.json"  # PEFT's own name
 SHOWN = 3  # names in an error
 
@@ -46,6 +33,9 @@ def load_base(
     source: str | Path, revision: str | None = None, architecture: str | None = None, **changes: Any
 ) -> tuple[PreTrainedModel, Any]:
     """A trained model in float32, and its processor (of one that writes text) or feature extractor (of others).
+
+    An encoder that never wrote gives its extractor also to a head that writes: `vocab_size` then says how many symbols
+    the new head has.
 
     Args:
         source: A folder that `save_pretrained` or a Trainer wrote, or an id on the Hub.
@@ -62,23 +52,68 @@ def load_base(
     """
     folder = fetch_folder(source, revision)
     settings = _settings(folder, source)
-    kind = _class_of(settings, architecture, source)
+    kind = class_of(settings, architecture, source)
     check_keys(changes, [field.name for field in fields(kind.config_class) if field.init], "the config")
+    saved = saved_class(settings)
+    config = kind.config_class
     with said_of(source):
-        model, report = kind.from_pretrained(
-            folder,
-            config=kind.config_class.from_dict({**settings, **changes}),
-            dtype=torch.float32,
-            use_safetensors=True,
-            output_loading_info=True,
-        )
-    _check_complete(model, settings, report["missing_keys"], source)
+        if ENCODER in config.sub_configs and saved.config_class is not config:
+            model = _under_decoder(kind, folder, settings, changes, source)
+        elif ENCODER in settings and saved.config_class is not config:
+            model = _without_decoder(kind, folder, settings, changes, source)
+        else:
+            model = _loaded(kind, folder, _changed(settings, changes), settings, source)
     name_origin(model, source, folder)
-    processing = load_processing(folder, kind, source)
-    if hasattr(processing, "tokenizer"):
+    processing = load_processing(folder, kind if saved in WRITING else saved, source)
+    if hasattr(processing, "tokenizer") and saved.config_class is config:
         check_tokenizer_fits(model.config, processing.tokenizer, source, processing.phoneme_tokenizer)
     check_features_fit(model.config, getattr(processing, "feature_extractor", processing), source)
     return model, processing
+
+
+def _changed(settings: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Settings with fields of a recipe in place of their own, also within encoder and decoder."""
+    merged = {
+        name: {**settings[name], **value}
+        if isinstance(value, dict) and isinstance(settings.get(name), dict)
+        else value
+        for name, value in changes.items()
+    }
+    return {**settings, **merged}
+
+
+def _loaded(kind: Any, folder: Path, config: dict[str, Any], settings: dict[str, Any], source: str | Path) -> Any:
+    """A model of a class from a folder, in float32 and whole but for what the base cannot have."""
+    model, report = kind.from_pretrained(
+        folder,
+        config=kind.config_class.from_dict(config),
+        dtype=torch.float32,
+        use_safetensors=True,
+        output_loading_info=True,
+    )
+    _check_complete(model, settings, report["missing_keys"], source)
+    return model
+
+
+def _under_decoder(
+    kind: Any, folder: Path, settings: dict[str, Any], changes: dict[str, Any], source: str | Path
+) -> Any:
+    """A new decoder over the encoder in a folder."""
+    changes = dict(changes)
+    config = {**settings, **changes.pop(ENCODER, {})}
+    encoder = _loaded(SpectrogramTransformerModel, folder, config, settings, source)
+    return kind.from_encoder_decoder(encoder, TextDecoderConfig(**changes.pop(DECODER, {})), **changes)
+
+
+def _without_decoder(
+    kind: Any, folder: Path, settings: dict[str, Any], changes: dict[str, Any], source: str | Path
+) -> Any:
+    """A new head on the encoder of a model that has a decoder; other weights may bear the same names in both."""
+    config = {**settings[ENCODER], **changes}
+    encoder = _loaded(SpectrogramTransformerModel, folder, config, settings, source)
+    model = kind(kind.config_class.from_dict(config)).eval()
+    model.base_model.load_state_dict(encoder.state_dict(), strict=False)  # with a pooling of its own, or none
+    return model
 
 
 def fetch_folder(source: str | Path, revision: str | None = None) -> Path:
@@ -128,7 +163,7 @@ def load_processing(folder: Path, kind: Any, source: str | Path) -> Any:
     Raises:
         OSError, ValueError: It is missing or damaged.
     """
-    loader: Any = AuralProcessor if issubclass(kind, LasPreTrainedModel) else LogMelFeatureExtractor
+    loader: Any = AuralProcessor if kind in WRITING else LogMelFeatureExtractor
     with said_of(source):
         return loader.from_pretrained(folder)
 
@@ -145,6 +180,20 @@ def name_origin(model: PreTrainedModel, source: str | Path, folder: Path) -> Non
     model.config._commit_hash = None if Path(source).is_dir() else folder.name  # snapshots are named by commit
 
 
+def keeps_vocabulary(source: str | Path, revision: str | None, architecture: str) -> bool:
+    """Whether a base's symbols go over to an architecture that writes; where not, only its encoder does.
+
+    Args:
+        source, revision, architecture: As for `load_base`.
+
+    Raises:
+        OSError, ValueError: As `load_base`.
+    """
+    settings = _settings(fetch_folder(source, revision), source)
+    kind, saved = class_of(settings, architecture, source), saved_class(settings)
+    return kind in WRITING and saved in WRITING and saved.config_class is kind.config_class
+
+
 def _settings(folder: Path, source: str | Path) -> dict[str, Any]:
     """config.json of a folder that holds a model, not an adapter."""
     if (folder / ADAPTER_CONFIG).is_file():
@@ -154,39 +203,16 @@ def _settings(folder: Path, source: str | Path) -> dict[str, Any]:
     return read_object(folder / "config.json", source)
 
 
-def _class_of(settings: dict[str, Any], architecture: str | None, source: str | Path) -> Any:
-    """The class to load a base with, which is of the base's own family."""
-    model_type = settings.get("model_type")
-    found = (settings.get("architectures") or [f"model of type {model_type!r}"])[0]
-    if architecture is not None and architecture not in TRAINABLE:
-        near = nearest(architecture, TRAINABLE)
-        raise ValueError(f"architecture={architecture!r};{near} allowed: {', '.join(TRAINABLE)}")
-    families = {kind.config_class.model_type for kind in TRAINABLE.values()}
-    if model_type not in families:
-        hint = "; `aural convert` makes a base of it" if model_type == CONVERTIBLE else ""
-        raise ValueError(f"{source} holds a {found}, which is none of {', '.join(TRAINABLE)}{hint}")
-    if architecture is None:
-        if found not in TRAINABLE:
-            raise ValueError(f"{source} holds a {found}: name the architecture, one of {', '.join(TRAINABLE)}")
-        return TRAINABLE[found]
-    kind = TRAINABLE[architecture]
-    if kind.config_class.model_type != model_type:
-        raise ValueError(f"{source} holds a {found}, which is no base for {architecture}: they share no weights")
-    if found not in TRAINABLE | HEADLESS:
-        raise ValueError(f"{source} holds a {found}, which this aural does not know")
-    return kind
-
-
 def _check_complete(
     model: PreTrainedModel, settings: dict[str, Any], missing: set[str] | list[str], source: str | Path
 ) -> None:
     """Only a head that the base cannot have may be new."""
-    body = f"{model.base_model_prefix}."
+    body = "" if model.base_model is model else f"{model.base_model_prefix}."
     new: tuple[str, ...] = ()
     if settings["architectures"][0] != type(model).__name__:
         heads = {name.split(".")[0] for name, _ in model.named_parameters() if not name.startswith(body)}
         new = (*(f"{name}." for name in heads), f"{body}pooler.")
-    if not settings.get("ctc_weight"):
+    if hasattr(model.config, "ctc_weight") and not settings.get("ctc_weight"):
         new = (*new, "ctc_head.")
     if lacking := sorted(name for name in missing if not name.startswith(new)):
         raise ValueError(f"{source}: the weights lack {', '.join(lacking[:SHOWN])}, {len(lacking)} tensors in all")

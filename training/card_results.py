@@ -19,6 +19,12 @@ METRICS = {  # the metric's title and how its value is shown
     "d_prime": ("d′", ".2f"),
     "event_f1_macro": ("Event F1, macro", ".3f"),
     "event_f1_micro": ("Event F1, micro", ".3f"),
+    "exact": ("Exactly right", ".1%"),
+    "bleu_1": ("BLEU-1", ".3f"),
+    "bleu_2": ("BLEU-2", ".3f"),
+    "bleu_3": ("BLEU-3", ".3f"),
+    "bleu_4": ("BLEU-4", ".3f"),
+    "masked_loss": ("Loss on masked patches", ".4f"),
 }
 SHOWN = 5  # best clips, and as many worst
 
@@ -34,7 +40,7 @@ def eval_results(results: Iterable[Result], task: str) -> list[EvalResult]:
     """
     entries = []
     taken: set[tuple[str, str]] = set()
-    name = "Automatic Speech Recognition" if task == "automatic-speech-recognition" else "Audio Classification"
+    name = task.replace("-", " ").title()  # as the Hub spells its tasks
     for result in results:
         if result.system is not None:
             continue

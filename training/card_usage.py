@@ -4,7 +4,11 @@ import json
 from typing import Any
 
 SPEECH, SOUND, FEATURES = "automatic-speech-recognition", "audio-classification", "feature-extraction"
-PIPELINES = {"las": SPEECH, "spectrogram_transformer": SOUND}  # by model type
+PIPELINES = {  # by model type
+    "las": SPEECH,
+    "spectrogram_transformer": SOUND,
+    "spectrogram_transformer_seq2seq": SPEECH,
+}
 
 TRANSCRIBE = """\
 With aural installed:
@@ -13,6 +17,15 @@ With aural installed:
 import aural
 
 print(aural.transcribe("speech.wav", {model})[0].text)
+```
+"""
+CAPTION = """\
+With aural installed:
+
+```python
+import aural
+
+print(aural.caption("sound.wav", {model})[0].text)
 ```
 """
 RECOGNIZER = """\
@@ -66,19 +79,24 @@ with torch.no_grad():
 """
 SCORES = "print(outputs.logits.sigmoid())  # (1, time patches, labels), by model.config.id2label"
 STATES = "print(outputs.pooler_output)  # (1, hidden)"
+PATCHES = "print(outputs.last_hidden_state)  # (1, patches, hidden), for a head to begin from"
 
 
 def task_of(config: dict[str, Any]) -> str:
     """The Hub's task of a model, by its `config.json`."""
-    return FEATURES if _head(config).endswith("Model") else PIPELINES[config["model_type"]]
+    head = _head(config)
+    if head.endswith(("Model", "ForPreTraining")):
+        return FEATURES
+    return SPEECH if head.endswith("ForCTC") else PIPELINES[config["model_type"]]
 
 
-def usage(name: str, config: dict[str, Any]) -> str:
+def usage(name: str, config: dict[str, Any], captions: bool = False) -> str:
     """Code that loads the model; without aural it runs only where the folder brings its own code.
 
     Args:
         name: what is loaded: a folder or the Hub's id.
         config: the model's `config.json`.
+        captions: whether what it writes are captions; through the pipeline of speech it writes them too.
     """
     travels = "auto_map" in config
     told = {
@@ -90,11 +108,12 @@ def usage(name: str, config: dict[str, Any]) -> str:
     if head.endswith("ForAudioFrameClassification"):
         parts = [TAG, MODEL]
         told |= {"auto": "AutoModelForAudioFrameClassification", "result": SCORES}
-    elif head.endswith("Model"):
+    elif task_of(config) == FEATURES:
         parts = [MODEL]
-        told |= {"auto": "AutoModel", "result": STATES}
+        told |= {"auto": "AutoModel", "result": STATES if head.endswith("Model") else PATCHES}
     else:
-        parts = [TAG, CLASSIFIER] if task_of(config) == SOUND else [TRANSCRIBE, RECOGNIZER]
+        writer = CAPTION if captions else TRANSCRIBE
+        parts = [TAG, CLASSIFIER] if task_of(config) == SOUND else [writer, RECOGNIZER]
         if not travels:
             told["heading"] = "As a pipeline of transformers, in which aural enters it:"
     return "\n".join(part.format(**told) for part in parts)

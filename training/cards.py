@@ -6,8 +6,8 @@
 What is notable here:
 
 - every number is the report's or counted from its predictions (`report_reader.py` checks one against the other);
-- `KINDS` has what is said of every kind of result: texts, tags, events; a section of which nothing is said is left
-  out;
+- `KINDS` has what is said of every kind of result: texts, tags, events, captions; a section of which nothing is said
+  is left out;
 - text from outside is escaped: whatever a title, a transcript or a folder's name holds, it is shown as text, in the
   body as in the YAML front matter;
 - the same folder gives the same bytes, on any machine: nothing of the day, the path or the installed versions enters;
@@ -29,6 +29,7 @@ from huggingface_hub.utils import validate_repo_id
 
 from ..processing.files import write_whole
 from .adapters import refuse_adapter_folder
+from .caption_results import CAPTIONS_NOTE, CaptionResult, caption_clips, caption_slots
 from .card_results import eval_results, results_notes, results_table
 from .card_sounds import TAGS_NOTE, confusions, event_classes, event_clips, events_note, tag_classes, tag_clips
 from .card_texts import NOTE, transcripts
@@ -36,6 +37,7 @@ from .card_texts import caption as text_caption
 from .card_usage import PIPELINES, task_of, usage
 from .citations import bibtex
 from .markdown import bullets, escape, label, table
+from .masked_results import MASKED_NOTE
 from .report_reader import Conversion, Report, Result, read_report
 from .reports import REPORT_NAME
 
@@ -70,6 +72,12 @@ KINDS = {
     "events": _Kind(
         events_note, ("events.png", "What the model hears, and when"), {"classes": event_classes, "clips": event_clips}
     ),
+    "captions": _Kind(
+        lambda _: CAPTIONS_NOTE,
+        ("captions.png", "Where each word of a caption looked"),
+        {"classes": caption_slots, "clips": caption_clips},
+    ),
+    "masked": _Kind(lambda _: MASKED_NOTE, ("masked.png", "What was masked, and what the model makes of it"), {}),
 }
 SECTIONS = sorted({name for kind in KINDS.values() for name in kind.sections})
 
@@ -98,7 +106,7 @@ def render_card(folder: str | Path, repo_id: str | None = None) -> ModelCard:
         base_model=_base_model(report),
         picture=_picture(report, folder),
         results=_results(report),
-        usage=usage(name, config),
+        usage=usage(name, config, any(result.kind == CaptionResult.kind for result in report.results)),
         data=_data_table(report),
         license=report.license,
         conversion=_conversion(report.converted) if report.converted else "",

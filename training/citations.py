@@ -30,10 +30,29 @@ _AST = """\
   archivePrefix = {arXiv}
 }"""
 
+_TRANSFORMER = """\
+@misc{vaswani2017attention,
+  title = {Attention Is All You Need},
+  author = {Vaswani, Ashish and Shazeer, Noam and Parmar, Niki and Uszkoreit, Jakob and Jones, Llion and Gomez, Aidan
+    N. and Kaiser, {\\L}ukasz and Polosukhin, Illia},
+  year = {2017},
+  eprint = {1706.03762},
+  archivePrefix = {arXiv}
+}"""
+
+_CTC = """\
+@inproceedings{graves2006connectionist,
+  title = {Connectionist Temporal Classification: Labelling Unsegmented Sequence Data with Recurrent Neural Networks},
+  author = {Graves, Alex and Fern{\\'a}ndez, Santiago and Gomez, Faustino and Schmidhuber, J{\\"u}rgen},
+  booktitle = {Proceedings of the 23rd International Conference on Machine Learning},
+  year = {2006},
+  doi = {10.1145/1143844.1143891}
+}"""
+
 _PASST = """\
 @misc{koutini2021efficient,
   title = {Efficient Training of Audio Transformers with Patchout},
-  author = {Koutini, Khaled and Schl{\"u}ter, Jan and Eghbal-zadeh, Hamid and Widmer, Gerhard},
+  author = {Koutini, Khaled and Schl{\\"u}ter, Jan and Eghbal-zadeh, Hamid and Widmer, Gerhard},
   year = {2021},
   eprint = {2110.05069},
   archivePrefix = {arXiv}
@@ -65,7 +84,12 @@ _AURAL = """\
 }"""
 
 
-_MODELS = {"las": _LAS, "spectrogram_transformer": _AST}
+_MODELS = {
+    "las": [_LAS],
+    "spectrogram_transformer": [_AST],
+    "spectrogram_transformer_seq2seq": [_AST, _TRANSFORMER],
+}
+_OBJECTIVES = {"masked_autoencoder": _AUDIOMAE, "discriminative_generative": _SSAST}
 _DIALECTS = {"passt": _PASST, "ssast": _SSAST, "audiomae": _AUDIOMAE}
 
 
@@ -73,11 +97,16 @@ def bibtex(config: dict[str, Any], version: str, dialect: str = "") -> str:
     """Entries for a model.
 
     Args:
-        config: the model's `config.json`, with its `model_type`.
+        config: the model's `config.json`, with its `model_type` and `architectures`.
         version: of the aural that trained it; what no version number holds is left out.
         dialect: of the checkpoint that it was converted from.
     """
-    entries = [_MODELS[config["model_type"]]] if config["model_type"] in _MODELS else []
+    entries = list(_MODELS.get(config["model_type"], []))
+    head = str((config.get("architectures") or [""])[0])
+    if head.endswith("ForCTC"):
+        entries.append(_CTC)
+    if head.endswith("ForPreTraining") and config.get("pretraining_objective") in _OBJECTIVES:
+        entries.append(_OBJECTIVES[config["pretraining_objective"]])
     if config.get("attention_kind") == "location":
         entries.append(_LOCATION)
     letters = re.sub(r"[^a-z]", "", dialect.lower())

@@ -245,19 +245,20 @@ class AudioDataset(TorchDataset):
 
     Args:
         dataset: rows with `audio` and `target`; anything with a length and an index, such as a `datasets.Dataset`.
-        target: name of the column that a model is to learn.
+        target: name of the column that a model is to learn; None where there is none.
         seed: with epoch and index, of an item's generator.
 
     Raises:
         ValueError: no rows, or rows without these columns.
     """
 
-    def __init__(self, dataset: Any, target: str, seed: int = 0) -> None:
+    def __init__(self, dataset: Any, target: str | None, seed: int = 0) -> None:
         if len(dataset) == 0:
             raise ValueError("the dataset is empty")
         columns = list(getattr(dataset, "column_names", None) or dataset[0])
-        if not {"audio", target} <= set(columns):
-            raise ValueError(f"the dataset has the columns {', '.join(columns)}; audio and {target} are needed")
+        if not {"audio", target or "audio"} <= set(columns):
+            needed = "audio is" if target is None else f"audio and {target} are"
+            raise ValueError(f"the dataset has the columns {', '.join(columns)}; {needed} needed")
         self.dataset = dataset
         self.seed = seed
         # In shared memory, so that workers kept over epochs see the change.

@@ -23,6 +23,7 @@ from transformers import PreTrainedModel
 
 from ..modeling.spectrogram_transformer import SpectrogramTransformerForAudioFrameClassification
 from .sound_labels import label_ids, label_options
+from .texts import generates_text, writes_text
 from .typed import nearest
 
 SPECIAL_IDS = ("pad_token_id", "bos_token_id", "eos_token_id", "unk_token_id", "decoder_start_token_id")
@@ -52,8 +53,8 @@ class Adaptation:
 def adapt_vocabulary(model: PreTrainedModel, old_tokenizer: Any, new_tokenizer: Any) -> Adaptation:
     """Give a model that writes text another vocabulary, in place; symbols that both know keep their weights.
 
-    Embedding, output layer and CTC head move row by row; weights that are one stay one. The config's `vocab_size`, and
-    the special ids of config and `generation_config`, become the new tokenizer's.
+    Embedding, output layer and CTC head, where there are such, move row by row; weights that are one stay one. The
+    config's `vocab_size`, and the special ids of config and `generation_config`, become the new tokenizer's.
 
     Args:
         model: Such as `LasForConditionalGeneration`.
@@ -64,23 +65,25 @@ def adapt_vocabulary(model: PreTrainedModel, old_tokenizer: Any, new_tokenizer: 
         TypeError: The model writes no text.
         ValueError: `old_tokenizer` is another model's, or `new_tokenizer` lacks a special symbol.
     """
-    if not model.can_generate():
+    if not writes_text(model):
         raise TypeError(f"model is a {type(model).__name__}, which writes no text and so has no vocabulary")
     old, new = _symbols(old_tokenizer, "old_tokenizer"), _symbols(new_tokenizer, "new_tokenizer")
     if len(old) != model.config.vocab_size:
         raise ValueError(
             f"old_tokenizer has {len(old)} symbols but the model's vocab_size is {model.config.vocab_size}"
         )
-    settings = [one for one in (model.config, model.generation_config) if one is not None]
+    settings = [one for one in (model.config, getattr(model, "generation_config", None)) if one is not None]
     moved = [_moved_ids(one, old, {symbol: index for index, symbol in enumerate(new)}) for one in settings]
-    heads = [model.get_input_embeddings(), model.get_output_embeddings(), getattr(model, "ctc_head", None)]
+    decoder = [model.get_input_embeddings(), model.get_output_embeddings()] if generates_text(model) else []
+    heads = [*decoder, getattr(model, "ctc_head", None)]
     adaptation = _replace_rows(model, [head for head in heads if head is not None], old, new)
     for one, ids in zip(settings, moved, strict=True):
         for name, value in ids.items():
             setattr(one, name, value)
-    model.config.vocab_size = len(new)
-    embedding: Any = model.get_input_embeddings()
-    embedding.padding_idx = model.config.pad_token_id
+    getattr(model.config, "decoder", model.config).vocab_size = len(new)
+    if generates_text(model):
+        embedding: Any = model.get_input_embeddings()
+        embedding.padding_idx = model.config.pad_token_id
     return adaptation
 
 

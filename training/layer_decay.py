@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 LAYER = re.compile(r"(?:^|\.)layers\.(\d+)\.")
+DECODER = re.compile(r"^decoder\.")  # what writes or fills in comes after the layers that hear
 EMBEDDINGS = re.compile(r"(?:^|\.)embeddings\.")
 NEVER_DECAYED = re.compile(r"(?:^|\.)(class_tokens|query|positions\.\w+)$")  # learned tokens, tables, as in BEiT
 
@@ -20,8 +21,9 @@ def layer_decay_groups(
 ) -> list[dict[str, Any]]:
     """Parameter groups for a torch optimizer, each with its own learning rate.
 
-    Of L layers, `layers.i` learns at learning_rate * decay ** (L - i), what is in `embeddings` at
-    learning_rate * decay ** (L + 1), and what comes after the layers (final norm, pooling, head) at learning_rate.
+    Of L layers of the encoder, `layers.i` learns at learning_rate * decay ** (L - i), what is in `embeddings` at
+    learning_rate * decay ** (L + 1), and what comes after the layers (final norm, pooling, head,
+    decoder) at learning_rate.
     Vectors (norms, biases), learned tokens and position tables have no weight decay. Schedulers scale groups alike.
 
     Args:
@@ -56,7 +58,7 @@ def layer_decay_groups(
 
 
 def _layer_count(names: Iterable[str]) -> int:
-    numbers = [int(found[1]) for name in names if (found := LAYER.search(name))]
+    numbers = [int(found[1]) for name in names if not DECODER.search(name) and (found := LAYER.search(name))]
     if not numbers:
         raise ValueError("the model has no parameters named layers.<number>: its layers cannot be told apart")
     return max(numbers) + 1
@@ -64,6 +66,8 @@ def _layer_count(names: Iterable[str]) -> int:
 
 def _depth(name: str, layers: int) -> int:
     """0 for embeddings, i + 1 for layer i, and one more for what comes after the layers."""
+    if DECODER.search(name):
+        return layers + 1
     if found := LAYER.search(name):
         return int(found[1]) + 1
     return 0 if EMBEDDINGS.search(name) else layers + 1

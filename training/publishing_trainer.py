@@ -18,10 +18,11 @@ from transformers.utils.hub import PushInProgress
 
 from .cards import write_card
 from .checkpointing import UNFINISHED
-from .measuring import check_measurable, writes_text
+from .measuring import check_measurable
 from .publishing import KINDS, NAMES, TRAINERS_OWN
 from .reports import write_report
 from .resuming import ResumableTrainer
+from .texts import writes_text
 from .trainer_report import FACTS, CardFacts, base_of, card_facts, trainer_report
 
 

@@ -63,18 +63,24 @@ class ModelSection:
 
     Args:
         architecture: Class of the model.
-        preset: Name of a config's preset, for a new model of a class that has some.
-        config: Fields of a new model's config.
-        base: Folder or Hub id to start from; `preset`, `config` and `data.features` are then the base's.
+        preset: Name of a config's preset, for a new model of a class that has some; of one with a decoder, of its
+            encoder.
+        config: Fields of a new model's config; `encoder:` and `decoder:` hold theirs.
+        base: Folder or Hub id to start from; `preset`, `config` and `data.features` are then the base's. A base with
+            another head of the same encoder gives the encoder alone.
         revision: Of a base on the Hub.
         base_config: Fields of the base's config to change: dropout, SpecAugment, weights of losses.
         freeze: Parts that do not learn, such as "listener" or "layers.0-5".
         lora: Train adapters in place of the weights (PEFT).
     """
 
-    architecture: Literal["LasForConditionalGeneration", "SpectrogramTransformerForAudioClassification"] = (
-        "LasForConditionalGeneration"
-    )
+    architecture: Literal[
+        "LasForConditionalGeneration",
+        "SpectrogramTransformerForCTC",
+        "SpectrogramTransformerForConditionalGeneration",
+        "SpectrogramTransformerForPreTraining",
+        "SpectrogramTransformerForAudioClassification",
+    ] = "LasForConditionalGeneration"
     preset: str | None = None
     config: dict[str, Any] = field(default_factory=dict)
     base: str | None = None
@@ -89,7 +95,8 @@ class DataSection:
     """`data:` what is heard.
 
     Args:
-        train, eval: One source or several; the evaluation set steers a run (best model, early stopping).
+        train, eval: One source or several; the evaluation set steers a run (best model, early stopping). Folders for
+            pre-training need no table.
         test: Sets that are measured once, at the end, by their names.
         features: Options of the feature extractor, of a new model. `normalize: global` without mean and std
             estimates both on training clips.
@@ -216,6 +223,11 @@ class Recipe:
     augmentation: AugmentationSection = field(default_factory=AugmentationSection)
     tokenizer: TokenizerSection = field(default_factory=TokenizerSection)
     training: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def seed(self) -> int:
+        """Of data and weights."""
+        return int(self.training.get("seed", 42))
 
 
 def parse_recipe(values: Mapping[str, Any], where: str = "recipe") -> Recipe:

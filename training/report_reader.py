@@ -8,7 +8,7 @@ What is notable here:
 - a field that is missing or of another type is a `ValueError` that names the file and the field;
 - every score is counted again from the predictions beside it: a number that was typed, or that belongs to other
   predictions, does not pass;
-- `KINDS` has the reader of every kind of result: texts, tags, events;
+- `KINDS` has the reader of every kind of result: texts, tags, events, captions, masked patches;
 - fields that this version does not know are left alone, a later format is refused by name.
 """
 
@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .caption_results import CaptionResult, read_captions
+from .masked_results import MaskedResult, read_masked
 from .report_record import Plain, Record, Result
 from .reports import REPORT_FORMAT
 from .sound_results import EventResult, TagResult, read_events, read_tags
@@ -32,6 +34,8 @@ KINDS: dict[str, Callable[[Record], Result]] = {
     TextResult.kind: read_texts,
     TagResult.kind: read_tags,
     EventResult.kind: read_events,
+    CaptionResult.kind: read_captions,
+    MaskedResult.kind: read_masked,
 }
 
 
@@ -142,7 +146,7 @@ def _read(record: Record) -> Report:
     return Report(
         title=record.text("title"),
         about=record.text("about"),
-        language=_read_language(record, any(isinstance(result, TextResult) for result in results)),
+        language=_read_language(record, any(isinstance(result, TextResult | CaptionResult) for result in results)),
         license=record.code("license", LICENSE, "an identifier such as 'cc-by-sa-3.0' (licence field required)"),
         base_model=record.values["base_model"],
         data=tuple(map(_read_source, record.records("data", empty=converted is not None))),

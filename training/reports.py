@@ -39,6 +39,8 @@ Results of *events* are `sound_results.event_result`:
     predictions   [{name, reference: [[class, onset, offset]], predicted: [[class, onset, offset]]}], one per clip, in
                   seconds; offset may be null where only onsets count
 
+Results of *captions* are told in `caption_results.py`.
+
 Every score is counted again from the predictions beside it when the report is read. A *converted* model was measured
 by nobody here: its results may be [], its data [], its seed null, and `conversion_report` makes the report with
 

@@ -96,11 +96,11 @@ class RowRules:
         value = row[self.target]
         if value is None or (self.target == "label" and value == ""):
             return f"{self.target} is missing"
-        if self.target == "text" and isinstance(value, str):  # another type is told when the clip is read
-            text = normalize_text(value, self.normalization)
-            if text is None:
-                return f"text has no spelling by {self.normalization!r}"
-            if not text.strip():
+        if self.target == "text" and isinstance(value, str | list):  # another type is told when the clip is read
+            texts = normalized_texts([value] if isinstance(value, str) else value, self.normalization)
+            if not texts:
+                return f"text has no spelling by {self.normalization!r}" if value else "text is empty"
+            if not any(text.strip() for text in texts):
                 return "text is empty"
         return None
 
@@ -111,6 +111,12 @@ class RowRules:
         if self.min_seconds is not None and seconds < self.min_seconds:
             return self._too_short
         return self._too_long if self.max_seconds is not None and seconds > self.max_seconds else None
+
+
+def normalized_texts(texts: Sequence[Any], normalization: str | None) -> list[str]:
+    """The spellings of a clip's texts, without those that have none."""
+    spelt = (normalize_text(text, normalization) for text in texts if isinstance(text, str))
+    return [text for text in spelt if text is not None]
 
 
 def seconds_of(row: Mapping[str, Any]) -> float | None:

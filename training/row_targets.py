@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from datasets import Dataset, Features, Value
+from datasets import Dataset, Features, List, Value
 
 from .data import UNDECODED
 from .normalization import normalize_text
+from .row_rules import normalized_texts
 from .sound_labels import class_names
 
 
@@ -16,11 +17,11 @@ class TargetForm:
     """How the targets of all sources are written.
 
     Attributes:
-        target: "text" or "label".
+        target: "text", "label" or "audio".
         normalization: of texts.
         several: whether there is more than one source.
         as_names: labels become names, whatever numbers a source has for them.
-        as_lists: labels become lists.
+        as_lists: labels, or texts, become lists.
     """
 
     target: str
@@ -32,7 +33,8 @@ class TargetForm:
     @property
     def changes(self) -> bool:
         """Whether any target may be written in another way."""
-        return self.normalization != "none" if self.target == "text" else self.as_names or self.as_lists
+        rewritten = self.normalization != "none" if self.target == "text" else self.as_names
+        return rewritten or self.as_lists
 
     def applied(self, rows: Any) -> Any:
         """Rows whose targets, and whose audio in a stream, have this form.
@@ -46,10 +48,11 @@ class TargetForm:
             if not (self.changes or (self.target == "text" and features["text"] != Value("string"))):
                 return rows
             values = [rewrite.value(value) for value in rows[self.target][:]]
-            return rows.remove_columns(self.target).add_column(self.target, values)
+            kind = List(Value("string")) if self.target == "text" and self.as_lists else None
+            return rows.remove_columns(self.target).add_column(self.target, values, feature=kind)
         known = {**features, "audio": features["audio"] if _is_array(features["audio"]) else UNDECODED}
         if self.target == "text":
-            known["text"] = Value("string")
+            known["text"] = List(Value("string")) if self.as_lists else Value("string")
         elif self.changes:
             known["label"] = [Value("string")] if self.as_lists else Value("string")
         return rows.map(rewrite, features=Features(known))
@@ -57,10 +60,12 @@ class TargetForm:
 
 def common_form(parts: Sequence[Any], target: str, normalization: str) -> TargetForm:
     """The form for these sources' rows; a single source's labels stay as they are."""
-    if target == "text":
-        return TargetForm(target, normalization, len(parts) > 1, False, False)
+    if target == "audio":
+        return TargetForm(target, "none", len(parts) > 1, False, False)
     kinds = [(part.features or {}).get(target) for part in parts]
     lists = [_is_list(kind) for kind in kinds]
+    if target == "text":  # of several captions to a clip, all clips have lists
+        return TargetForm(target, normalization, len(parts) > 1, False, any(lists))
     known = [
         (class_names(part), getattr(_inner(kind), "dtype", None)) for part, kind in zip(parts, kinds, strict=True)
     ]
@@ -81,11 +86,15 @@ class _Rewrite:
             audio = {"bytes": None, "path": audio}
         elif isinstance(audio, bytes):
             audio = {"bytes": audio, "path": None}
-        return {"audio": audio, self.form.target: self.value(row[self.form.target])}
+        target = {} if self.form.target == "audio" else {self.form.target: self.value(row[self.form.target])}
+        return {"audio": audio, **target}
 
     def value(self, value: Any) -> Any:
         """A text or a label as it is to be written; another type of text stays, to be told when the clip is read."""
         if self.form.target == "text":
+            if self.form.as_lists and isinstance(value, str | list):
+                texts = normalized_texts([value] if isinstance(value, str) else value, self.form.normalization)
+                return [text for text in texts if text.strip()]
             return normalize_text(value, self.form.normalization) if isinstance(value, str) else value
         if not self.form.as_names:
             return value

@@ -27,6 +27,7 @@ from datasets import Dataset
 from ..processing.audio import load_audio
 from ..processing.files import write_whole
 from .data import AudioDataset, SpeechDataset, prepare_item
+from .references import first_reference
 from .row_rules import seconds_of
 from .shared_counts import SLOTS, SharedCounts, worker_slot
 
@@ -284,7 +285,7 @@ def fault_of(clips: AudioDataset, index: int) -> str | None:
     try:
         row = clips.dataset[index]
         if isinstance(clips, SpeechDataset):
-            prepare_item(row, clips.processor)
+            prepare_item({**row, "text": first_reference(row["text"])}, clips.processor)
             return None
         extractor = clips.feature_extractor  # type: ignore[attr-defined]
         wave = load_audio(row["audio"], sampling_rate=extractor.sampling_rate)

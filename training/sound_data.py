@@ -82,18 +82,35 @@ def prepare_sound(
     """
     known = label_ids(labels)
     ids = find_ids(row["label"], known, multi_label, classes)
-    wave = load_audio(row["audio"], sampling_rate=feature_extractor.sampling_rate)
-    if max_seconds is not None:
-        wave = wave[: _samples(max_seconds, feature_extractor)]
-    features = _features(wave, feature_extractor)
+    wave = load_crop(row["audio"], feature_extractor, max_seconds)
+    features = whole_features(wave, feature_extractor)
     return {"input_features": features, "labels": label_vector(ids, len(known)) if multi_label else ids[0]}
 
 
-def _samples(seconds: float, feature_extractor: Any) -> int:
-    return max(1, round(seconds * feature_extractor.sampling_rate))
+def load_crop(
+    audio: Any, feature_extractor: Any, seconds: float | None = None, generator: np.random.Generator | None = None
+) -> np.ndarray:
+    """A recording `(samples,)` at the extractor's rate; of a longer one than `seconds` a part.
+
+    Args:
+        audio: as `load_audio` takes it.
+        feature_extractor: a `LogMelFeatureExtractor`.
+        seconds: most that stays; None is all.
+        generator: of where the part begins; None is the beginning.
+
+    Raises:
+        OSError: the audio cannot be read.
+    """
+    rate = feature_extractor.sampling_rate
+    wave = load_audio(audio, sampling_rate=rate)
+    if seconds is None:
+        return wave
+    samples = max(1, round(seconds * rate))
+    start = 0 if generator is None else int(generator.integers(max(1, len(wave) - samples + 1)))
+    return wave[start : start + samples]
 
 
-def _features(wave: np.ndarray, feature_extractor: Any) -> np.ndarray:
+def whole_features(wave: np.ndarray, feature_extractor: Any) -> np.ndarray:
     """`(frames, mels)`; not padded, whatever the extractor's default: the collator knows then what is padding."""
     rate = feature_extractor.sampling_rate
     return feature_extractor(wave, sampling_rate=rate, padding=False)["input_features"][0]
@@ -185,7 +202,7 @@ class SoundDataset(AudioDataset):
         if wave is None:
             features = self.cache.features(self.dataset[index]["audio"], self.feature_extractor, self.max_seconds)
         else:
-            features = _features(wave, self.feature_extractor)
+            features = whole_features(wave, self.feature_extractor)
         if self.augment_features is not None:
             features = self.augment_features(features, generator)
         item = BatchFeature({"input_features": features, "labels": labels})
@@ -198,12 +215,8 @@ class SoundDataset(AudioDataset):
         return self.mixup is not None and self.mixup.kind == "waveform"
 
     def _waveform(self, index: int, generator: np.random.Generator) -> np.ndarray:
-        wave = load_audio(self.dataset[index]["audio"], sampling_rate=self.feature_extractor.sampling_rate)
-        if self.max_seconds is None:
-            return wave
-        samples = _samples(self.max_seconds, self.feature_extractor)
-        start = int(generator.integers(max(1, len(wave) - samples + 1))) if self.random_crop else 0
-        return wave[start : start + samples]
+        drawn = generator if self.random_crop else None
+        return load_crop(self.dataset[index]["audio"], self.feature_extractor, self.max_seconds, drawn)
 
     def _target(self, index: int) -> Any:
         ids = self.label_ids[index]

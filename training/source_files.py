@@ -15,9 +15,11 @@ from typing import Any
 
 from datasets import Dataset, Features, IterableDataset, load_dataset
 
-from .data import UNDECODED, load_rows, load_speech
+from .data import METADATA, UNDECODED, load_rows, load_speech, read_table, undecoded
 from .fingerprints import file_marks, row_marks
+from .references import gather_references, is_pattern, matching_columns
 from .sound_data import load_sounds
+from .unlabelled_data import load_unlabelled
 
 FORMATS = {".parquet": "parquet", ".arrow": "arrow", ".tar": "webdataset"}  # file endings, and builders of `datasets`
 AUDIO_FIELDS = ("wav", "flac", "mp3", "ogg", "opus")  # names of WebDataset's cells, which are file endings
@@ -90,7 +92,7 @@ def read_source(source: Any, target: str, streaming: bool) -> tuple[Dataset | It
 
     Args:
         source: a `Source`.
-        target: "text" or "label".
+        target: "text", "label" or "audio".
         streaming: whether an `IterableDataset` is wanted.
 
     Returns:
@@ -117,7 +119,12 @@ def read_source(source: Any, target: str, streaming: bool) -> tuple[Dataset | It
     if isinstance(raw, IterableDataset):
         raw = _flattened(raw)
     audio = _column(raw, source.audio_column, "audio", AUDIO_FIELDS)
-    wanted = _column(raw, source.target_column or target, target, TARGET_FIELDS[target])
+    if target == "audio":
+        wanted = audio
+    elif is_pattern(source.target_column):
+        raw, wanted = gather_references(raw, source.target_column, target), target
+    else:
+        wanted = _column(raw, source.target_column or target, target, TARGET_FIELDS[target])
     rows = load_rows(raw, None, audio, wanted, target)
     if not streaming:
         return rows, []
@@ -144,11 +151,26 @@ def _read_folder(
     folder: str, source: Any, target: str, streaming: bool
 ) -> tuple[Dataset | IterableDataset, list[Any]]:
     read = load_speech if target == "text" else load_sounds
-    rows = read(folder, source.split, **{f"{target}_column": source.target_column or target})
+    if target == "audio":
+        rows = undecoded(load_unlabelled(folder, source.split), "audio")
+    elif is_pattern(source.target_column):
+        first, *others = matching_columns(_folder_columns(folder, source.split), source.target_column)
+        rows = read(folder, source.split, **{f"{target}_column": first})
+        rows = gather_references(rows, [target, *others], target)
+    else:
+        rows = read(folder, source.split, **{f"{target}_column": source.target_column or target})
     if not streaming:
         return rows, []
     stream = rows.to_iterable_dataset(num_shards=min(STREAM_SHARDS, len(rows)))
-    return stream.cast_column("audio", UNDECODED), [*row_marks(rows), *rows[target]]
+    told = [] if target == "audio" else rows[target]
+    return stream.cast_column("audio", UNDECODED), [*row_marks(rows), *told]
+
+
+def _folder_columns(folder: str, split: str | None) -> list[str]:
+    """The columns of a folder's metadata.csv; none where it is not where it should be, which reading it tells."""
+    places = [Path(folder, METADATA), Path(folder, split or "", METADATA), *sorted(Path(folder).glob(f"*/{METADATA}"))]
+    found = next((table for table in places if table.is_file()), None)
+    return [] if found is None else read_table(found)[0]
 
 
 def read_hub(

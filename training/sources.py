@@ -24,7 +24,7 @@ from .row_targets import TargetForm, common_form
 from .source_files import read_source
 from .world import World
 
-TARGETS = ("text", "label")
+TARGETS = ("text", "label", "audio")  # audio: sound that nobody labelled
 SHUFFLE_BUFFER = 500  # rows of a stream that wait to be drawn: encoded clips, 100 MB or so of speech
 NUMBERS = [Value(kind) for kind in ("float64", "float32", "int64", "int32")]  # types of `duration`, in seconds
 UNTOLD = 0.0  # the duration of a clip whose header is damaged: it is told when it is to be heard
@@ -44,6 +44,7 @@ class Source:
             each clip comes once an epoch.
         audio_column: of the audio; in a tar the first of wav, flac, mp3, ogg, opus that there is.
         target_column: of the text or label, by default "text" or "label"; in a tar also txt or cls, or a key of json.
+            With `*`, such as "caption_*", several columns that hold a caption each (`references.py`).
         where: values to keep, by column, such as `{"fold": [1, 2, 3, 4]}`.
     """
 
@@ -105,7 +106,7 @@ def open_sources(
 
     Args:
         sources: one or more.
-        target: "text" or "label".
+        target: "text", "label" or "audio", of which nothing but the sound is used; a folder then needs no table.
         streaming: read as the rows are asked for, in place of listing and indexing all first.
         min_seconds, max_seconds: shortest and longest clip, both kept.
         normalization: of texts, a name of `NORMALIZATIONS`; None is "none".
@@ -139,7 +140,7 @@ def open_sources(
     shares = None
     if weights is not None:
         shares = np.concatenate([np.full(len(part), w / len(part)) for part, w in zip(parts, weights, strict=True)])
-    targets = [digest([value]) for value in dataset[target]]
+    targets = [] if target == "audio" else [digest([value]) for value in dataset[target]]
     mark = digest([target, weights, targets, *(part.marks for part in opened)])
     return Rows(dataset, shares, dict(dropped), mark, float(sum(dataset["duration"])))
 
@@ -216,7 +217,7 @@ def _in_one_form(parts: list[Any], target: str, normalization: str) -> list[Any]
 
 def _with_common_columns(parts: list[Any], target: str) -> list[Any]:
     """Rows with the columns that all have, of the same type; a stream's are `audio`, the target and `duration`."""
-    needed = ["audio", target]
+    needed = list(dict.fromkeys(["audio", target]))
     offered = ["duration"] if isinstance(parts[0], IterableDataset) else list(parts[0].column_names)
     for name in offered:
         kinds = [(part.features or {}).get(name) for part in parts]

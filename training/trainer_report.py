@@ -20,9 +20,10 @@ from typing import Any
 
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from .measuring import measure, writes_text
+from .measuring import measure
 from .report_reader import LANGUAGE, LICENSE
 from .reports import machine_facts
+from .texts import writes_text
 
 HOW = 'as in trainer.push_to_hub(license="cc-by-4.0", language="en", dataset="my clips") or AuralTrainer(…, card={…})'
 MEASURED = "What the Trainer had as eval_dataset; nothing checks that training did not use it."
@@ -141,7 +142,7 @@ def trainer_report(
         "recipe": _recipe(trainer),
         "seed": trainer.args.seed,
         "results": results,
-        **({"example": results[0]["transcripts"][0]} if text else {}),
+        **({"example": results[0]["transcripts"][0]} if "transcripts" in results[0] else {}),
         "limits": [
             *([facts.limits] if isinstance(facts.limits, str) else facts.limits),
             TEST_LIMIT if tests is not None else LIMIT if text else SOUND_LIMIT,

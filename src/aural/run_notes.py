@@ -6,7 +6,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from .run_tasks import seed_of
 from .training.checkpointing import UNFINISHED
 from .training.normalization import FILE_NAME
 from .training.recipe import Recipe, differences
@@ -41,7 +40,7 @@ def facts_of(recipe: Recipe, fingerprint: str, dropped: Mapping[str, int]) -> di
     """
     return {
         "state": "running",
-        "seed": seed_of(recipe),
+        "seed": recipe.seed,
         "data_fingerprint": fingerprint,
         "versions": {name: version(name) for name in PACKAGES},
         "dropped": dict(dropped),

@@ -18,7 +18,11 @@ SCORES = {  # of evaluations and tests, and how they are called
     "macro_recall": "macro recall",
     "map": "mAP",
     "auc": "AUC",
+    "exact": "exactly right",
+    "bleu_4": "BLEU-4",
+    "masked_loss": "loss on masked patches",
 }
+NUMBERS = ("bleu_4", "masked_loss")  # scores that are no shares
 
 
 def learning_curve(history: list[dict[str, float]], title: str) -> Any:
@@ -72,7 +76,7 @@ def closing(facts: Mapping[str, Any], out: Path) -> str:
 
 
 def _score(result: Mapping[str, Any], key: str) -> str:
-    text = f"{SCORES[key]} {result[key]:.1%}"
+    text = f"{SCORES[key]} {result[key]:{'.3f' if key in NUMBERS else '.1%'}}"
     if (interval := result.get(f"{key}_interval")) is not None:
         text += f" (95% interval {interval[0]:.1%} to {interval[1]:.1%})"
     return text

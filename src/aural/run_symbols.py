@@ -7,20 +7,21 @@
 - A stream's texts are not known before its end: it needs an alphabet, or a base.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
 
-from .configuration import LasConfig
 from .processing import AuralProcessor, train_tokenizer
 from .processing.tokenizers import kind_of, language_of, unit_of, unknown_share
 from .training.bases import load_base
+from .training.families import TRAINABLE
 from .training.fine_tuning import adapt_phonemes, adapt_vocabulary
 from .training.phoneme_rows import COLUMN, PhonemeRows
 from .training.recipe import Recipe
-from .training.recipe_fields import check_config, config_fields
+from .training.recipe_fields import config_fields
+from .training.references import all_texts
 from .training.typed import check_keys
 
 PHONEME = "phoneme"
@@ -57,6 +58,8 @@ def new_symbols(recipe: Recipe, rows: Any, console: Console) -> Symbols:
     """
     section = recipe.tokenizer
     unit = section.unit or "character"
+    if not hasattr(TRAINABLE[recipe.model.architecture].config_class, WEIGHT):
+        _refuse_phonemes(recipe, unit)
     if unit == PHONEME or section.phonemes is None:
         spoken = PhonemeRows(section.phonemes, "text") if unit == PHONEME else None
         return Symbols(_trained(recipe, unit, rows, spoken, console), None, spoken)
@@ -67,41 +70,20 @@ def new_symbols(recipe: Recipe, rows: Any, console: Console) -> Symbols:
     return Symbols(_trained(recipe, unit, rows, None, console), phonemes, spoken)
 
 
-def las_config(recipe: Recipe, symbols: Symbols, made: Mapping[str, Any]) -> LasConfig:
-    """The config of a new model.
-
-    Args:
-        recipe: Its `model.config` tells what does not follow from the data.
-        symbols: What it writes and hears.
-        made: Fields that follow from the features.
-
-    Raises:
-        ValueError: A field does not exist, follows from the data, or has a wrong value.
-    """
-    section = recipe.model
-    if section.preset is not None:
-        raise ValueError(f"model.preset is {section.preset!r}, but a LAS has no presets; use model.config")
-    if symbols.phonemes is None and section.config.get(WEIGHT):
-        raise ValueError(
-            f"model.config.{WEIGHT} is {section.config[WEIGHT]!r}, so tokenizer.phonemes must name a language"
-        )
-    heard = 0 if symbols.phonemes is None else len(symbols.phonemes)
-    made = {"vocab_size": len(symbols.tokenizer), "phoneme_vocab_size": heard, **made}
-    check_config(section.config, LasConfig, made)
-    return LasConfig(**section.config, **made)
-
-
-def adapted_base(recipe: Recipe, rows: Any, console: Console) -> tuple[Any, AuralProcessor, PhonemeRows | None]:
-    """A base, its processor and what makes its phonemes, fit for the training texts.
+def adapted_base(
+    recipe: Recipe, rows: Any, console: Console, written: Callable[[Any], Any]
+) -> tuple[Any, AuralProcessor, PhonemeRows | None]:
+    """A base that writes, its processor and what makes its phonemes, fit for the training texts.
 
     Args:
         recipe, rows, console: As for `new_symbols`.
+        written: From a new tokenizer to the one that the model's folder holds.
 
     Raises:
         ImportError, OSError, ValueError: As `new_symbols`, and as `load_base`.
     """
     section, changes = recipe.tokenizer, dict(recipe.model.base_config)
-    check_keys(changes, config_fields(LasConfig), "model.base_config")
+    check_keys(changes, config_fields(TRAINABLE[recipe.model.architecture].config_class), "model.base_config")
     weight = changes.pop(WEIGHT, None)  # the base may have no head for phonemes yet
     model: Any
     model, processor = load_base(recipe.model.base or "", recipe.model.revision, recipe.model.architecture, **changes)
@@ -110,9 +92,12 @@ def adapted_base(recipe: Recipe, rows: Any, console: Console) -> tuple[Any, Aura
     if unit == PHONEME:
         spoken = PhonemeRows(section.phonemes or language_of(tokenizer), "text")
     if unit != unit_of(tokenizer) or not _spells(recipe, tokenizer, rows, spoken):
-        tokenizer = _trained(recipe, unit, rows, spoken, console, base=tokenizer)
+        tokenizer = written(_trained(recipe, unit, rows, spoken, console, base=tokenizer))
         adapt_vocabulary(model, processor.tokenizer, tokenizer)
     phonemes = processor.phoneme_tokenizer
+    if not hasattr(model.config, WEIGHT):
+        _refuse_phonemes(recipe, unit)
+        return model, AuralProcessor(processor.feature_extractor, tokenizer), spoken
     weight = model.config.phoneme_ctc_weight if weight is None else weight
     if unit != PHONEME and (section.phonemes is not None or (phonemes is not None and weight)):
         if not weight:
@@ -144,6 +129,16 @@ def without_phonemes(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if name != COLUMN}
 
 
+def _refuse_phonemes(recipe: Recipe, unit: str) -> None:
+    """Only a LAS hears phonemes beside the text."""
+    language = recipe.tokenizer.phonemes
+    if unit != PHONEME and language is not None:
+        raise ValueError(
+            f"tokenizer.phonemes is {language!r}, but {recipe.model.architecture} has no head for phonemes beside "
+            f"the text; tokenizer.unit=phoneme writes them"
+        )
+
+
 def _adapted_phonemes(model: Any, known: Any, spoken: PhonemeRows, rows: Any) -> Any:
     """The tokenizer of a base's second head: its own where that spells all phonemes, else one of the texts."""
     texts = _spoken_texts(spoken, rows)
@@ -165,7 +160,7 @@ def _trained(
         options["language"] = spoken.language
     tokenizer = train_tokenizer(_texts(recipe, unit, rows, spoken), unit, **options)
     if unit == "word":
-        unknown, words = unknown_share(tokenizer, rows["text"])
+        unknown, words = unknown_share(tokenizer, list(all_texts(rows)))
         _say(console, f"{unknown:,} of {words:,} words of the training texts ({unknown / words:.1%}) are <unk>")
     return tokenizer
 
@@ -191,8 +186,8 @@ def _texts(recipe: Recipe, unit: str, rows: Any, spoken: PhonemeRows | None) -> 
     if spoken is not None:
         return _spoken_texts(spoken, rows)
     if unit == "character":
-        return sorted({symbol for text in rows["text"] for symbol in text})
-    return list(rows["text"])
+        return sorted({symbol for text in all_texts(rows) for symbol in text})
+    return list(all_texts(rows))
 
 
 def _spoken_texts(spoken: PhonemeRows, rows: Any) -> list[str]:

@@ -21,7 +21,7 @@ from .processing.files import write_whole
 from .processing.plots import save_figure
 from .run_notes import RECIPE, RUN, as_json, check_same_data, facts_of, finished_run
 from .run_results import CURVE, LISTENING, closing, learning_curve, listening
-from .run_tasks import TASKS, Task, seed_of
+from .run_tasks import TASKS, Task
 from .training.adapters import is_adapter, merge_trained, with_lora
 from .training.cards import write_card
 from .training.checkpointing import newest_checkpoint
@@ -74,7 +74,7 @@ def train(recipe: Recipe, out: Path, console: Console | None = None) -> dict[str
         return finished
     sets = open_sets(recipe)
     check_same_data(out, sets.fingerprint)
-    set_seed(seed_of(recipe))
+    set_seed(recipe.seed)
     task = make_task(recipe, sets.train, console)
     sets = without_misfits(sets, task)
     facts = facts_of(recipe, sets.fingerprint, sets.train.dropped)
@@ -96,7 +96,7 @@ def train(recipe: Recipe, out: Path, console: Console | None = None) -> dict[str
 def open_sets(recipe: Recipe) -> Sets:
     """Open every source of a recipe; only training sets stream."""
     section, target = recipe.data, TASKS[recipe.model.architecture].target
-    limits: dict[str, Any] = {"normalization": section.normalization, "seed": seed_of(recipe)}
+    limits: dict[str, Any] = {"normalization": section.normalization, "seed": recipe.seed}
     bounds: dict[str, Any] = {"min_seconds": section.min_seconds, "max_seconds": section.max_seconds}
     return Sets(
         open_sources(section.train, target, streaming=section.streaming, **bounds, **limits),
@@ -178,7 +178,8 @@ def make_trainer(
         train_dataset=training_set(task, sets.train, skipped),
         eval_dataset=evaluation,
         processing_class=task.processing,
-        compute_metrics=task.metrics(),
+        compute_metrics=task.metrics(evaluation),
+        preprocess_logits_for_metrics=task.answers(),
         callbacks=callbacks,
         layer_decay=decay,
         frames_per_batch=recipe.data.frames_per_batch,

@@ -10,6 +10,7 @@ from aural import (
     LasForConditionalGeneration,
     SpectrogramTransformerForAudioClassification,
     SpectrogramTransformerForAudioFrameClassification,
+    SpectrogramTransformerForCTC,
     SpectrogramTransformerModel,
     train_tokenizer,
 )
@@ -19,7 +20,7 @@ from aural.training.layer_decay import layer_decay_groups
 from aural.training.sound_collator import SoundCollator
 from aural.training.trainer import AuralTrainer
 from tests.tiny import MELS, VOCABULARY, clips, tiny_las
-from tests.tiny_spectrogram import spectrograms, tiny_spectrogram
+from tests.tiny_spectrogram import spectrograms, tiny_spectrogram, tiny_writer
 
 SPECIAL = ["<pad>", "<bos>", "<eos>", "<unk>"]
 OLD = [*SPECIAL, *"abcde"]  # the nine symbols of a tiny LAS
@@ -72,6 +73,34 @@ def test_another_order_of_the_symbols_permutes_the_logits(ctc_weight):
     assert ids == {"pad": 3, "bos": 7, "eos": 1, "unk": 5, "decoder_start": 7}
     assert other.generation_config.eos_token_id == 1
     assert other.get_input_embeddings().padding_idx == 3
+
+
+@pytest.mark.parametrize("kind", ["ctc", "writer"])
+def test_symbols_of_patches_that_write_move_with_their_logits(kind):
+    ctc = kind == "ctc"
+    model = (
+        tiny_spectrogram(SpectrogramTransformerForCTC, vocab_size=9, pooling="mean")
+        if ctc
+        else tiny_writer(ctc_weight=0.4)
+    )
+    symbols = ["<pad>", "<bos>", "<eos>", "<unk>", "e", "b", "z", "a"]  # without c and d, with z
+    other = copy.deepcopy(model)
+    adaptation = adapt_vocabulary(other, Symbols(OLD), Symbols(symbols))
+    assert adaptation.new == ("z",) and adaptation.dropped == ("c", "d")
+    known = [place for place, symbol in enumerate(symbols) if symbol != "z"]
+    order = torch.tensor([OLD.index(symbols[place]) for place in known])
+    features, mask = spectrograms([40, 30])
+    labels = torch.tensor([[4, 5, 2], [5, 2, -100]])  # of the old symbols: a b, b
+    moved = torch.tensor([[7, 5, 2], [5, 2, -100]])
+    with torch.no_grad():
+        one, two = model(features, mask, labels=labels), other(features, mask, labels=moved)
+        torch.testing.assert_close(two.logits[..., known], one.logits[..., order], rtol=1e-5, atol=1e-5)
+        if not ctc:
+            heard = model.listen(features, mask)
+            torch.testing.assert_close(
+                other._ctc_logits(heard)[..., known], model._ctc_logits(heard)[..., order], rtol=1e-5, atol=1e-5
+            )
+    assert other.config.vocab_size == two.logits.shape[-1] == 8
 
 
 def test_symbols_that_both_know_keep_their_weights():

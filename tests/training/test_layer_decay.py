@@ -7,6 +7,7 @@ from torch import nn
 from aural import SpectrogramTransformerConfig
 from aural import SpectrogramTransformerForAudioClassification as Classifier
 from aural.training.layer_decay import layer_decay_groups
+from tests.tiny_spectrogram import tiny_writer
 
 LAYERS = 3
 
@@ -76,3 +77,12 @@ def test_what_cannot_be_decayed_is_an_error():
     for decay in (0.0, 1.1, float("nan")):
         with pytest.raises(ValueError, match=f"layer decay is {decay}"):
             layer_decay_groups(make_model(), 1e-3, decay)
+
+
+def test_a_decoder_learns_at_the_rate_of_the_head_whatever_its_depth():
+    model = tiny_writer(encoder={"num_hidden_layers": 1})  # the decoder has two layers
+    for name, (rate, _) in rates(model).items():
+        if not name.startswith("spectrogram_transformer."):
+            assert rate == 1.0, name
+        elif ".layers.0." in name:
+            assert rate == 0.5

@@ -158,7 +158,8 @@ def test_every_recipe_of_aural_is_whole(name):
 
 
 def test_the_recipes_that_the_readme_promises_are_there():
-    here = {"las", "tagging", "synthetic-en", "prompts-en", "fillets-nl", "stamps", "drums"}
+    here = {"las", "ctc", "seq2seq", "pretraining", "tagging"}
+    here |= {"synthetic-en", "prompts-en", "fillets-nl", "stamps", "drums"}
     transfers = {"synthetic-en-to-prompts-en", "stamps-to-fillets-nl"}
     waiting = {"librispeech-100h", "librispeech-960h", "common-voice", "speech-commands-v2", "esc-50"}
     tiny = {f"{name}-tiny" for name in here | transfers}

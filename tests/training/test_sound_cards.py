@@ -24,6 +24,7 @@ from aural import (
 from aural import tag as tag_files
 from aural.cli import app
 from aural.training.card_sounds import confusions, tag_classes
+from aural.training.card_usage import task_of, usage
 from aural.training.cards import check_card, render_card, write_card
 from aural.training.citations import bibtex
 from aural.training.publishing import publish_folder
@@ -293,6 +294,9 @@ def test_a_trained_model_has_no_section_on_conversion(tmp_path):
     ]
 
 
+BLIND = {"architectures": ["SpectrogramTransformerForPreTraining"]}
+
+
 @pytest.mark.parametrize(
     ("config", "dialect", "ids"),
     [
@@ -304,10 +308,31 @@ def test_a_trained_model_has_no_section_on_conversion(tmp_path):
         ({**CONFIG, "patchout_time": 0.2}, "", ["2104.01778", "2110.05069"]),
         ({**CONFIG, "position_kind": "factorized"}, "", ["2104.01778", "2110.05069"]),
         ({**CONFIG, "position_kind": "joint", "patchout_time": 0.0}, "", ["2104.01778"]),
+        ({"model_type": "spectrogram_transformer_seq2seq"}, "", ["2104.01778", "1706.03762"]),
+        ({**CONFIG, **BLIND, "pretraining_objective": "masked_autoencoder"}, "", ["2104.01778", "2207.06405"]),
+        ({**CONFIG, **BLIND, "pretraining_objective": "discriminative_generative"}, "", ["2104.01778", "2110.09784"]),
     ],
 )
 def test_the_papers_behind_a_model_are_cited(config, dialect, ids):
     assert re.findall(r"eprint = \{(.*)\}", bibtex(config, "0.2.0", dialect)) == ids
+
+
+def test_a_ctc_card_cites_ctc():
+    entries = bibtex({**CONFIG, "architectures": ["SpectrogramTransformerForCTC"]}, "0.2.0")
+    assert re.findall(r"^@\w+\{(.*),", entries, re.MULTILINE) == ["gong2021ast", "graves2006connectionist", "aural"]
+
+
+@pytest.mark.parametrize(
+    ("head", "task", "code"),
+    [
+        ("SpectrogramTransformerForCTC", "automatic-speech-recognition", "aural.transcribe("),
+        ("SpectrogramTransformerForAudioClassification", "audio-classification", "aural.tag("),
+        ("SpectrogramTransformerForPreTraining", "feature-extraction", "AutoModel.from_pretrained("),
+    ],
+)
+def test_the_head_decides_on_task_and_code(head, task, code):
+    config = {**CONFIG, "architectures": [head]}
+    assert task_of(config) == task and code in usage("user/model", config)
 
 
 def test_the_kept_demos_card_is_what_it_was():

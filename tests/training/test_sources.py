@@ -375,3 +375,28 @@ def test_streams_pickle_for_workers(tmp_path):
     again = pickle.loads(pickle.dumps(stream))
     assert sorted(row["text"] for row in again) == sorted(text.lower() for text in TEXTS)
     assert stream.features["text"] == Value("string")
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_sound_that_nobody_labelled_needs_no_table(streaming, tmp_path):
+    write_folder(tmp_path / "clips", {"text": TEXTS})  # 0.1 to 0.4 s
+    (tmp_path / "clips/metadata.csv").unlink()
+    rows = open_sources([Source(str(tmp_path / "clips"))], "audio", streaming=streaming, min_seconds=0.15)
+    clips = [load_audio(row["audio"], RATE) for row in rows.dataset]
+    assert sorted(len(clip) for clip in clips) == [3200, 4800, 6400]
+    assert dict(rows.dropped) == {"shorter than 0.15 s": 1} if not streaming else True
+    assert set(next(iter(rows.dataset))) == ({"audio"} if streaming else {"audio", "duration"})
+
+
+def test_sound_without_labels_is_known_again_by_its_audio_alone(tmp_path):
+    for name, texts in (("one", TEXTS), ("two", TEXTS[::-1])):
+        write_folder(tmp_path / name, {"text": texts})
+    marks = {open_sources([Source(str(tmp_path / name))], "audio").fingerprint for name in ("one", "two")}
+    assert len(marks) == 1
+    soundfile.write(next((tmp_path / "two").glob("*0*")), wave(9), RATE)
+    assert open_sources([Source(str(tmp_path / "two"))], "audio").fingerprint not in marks
+
+
+def test_another_target_is_refused_by_name():
+    with pytest.raises(ValueError, match="target is 'sound'; allowed: text, label, audio"):
+        open_sources([Source("x")], "sound")
