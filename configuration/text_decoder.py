@@ -28,6 +28,7 @@ class TextDecoderConfig(PreTrainedConfig):
         layer_norm_eps (`float`): Epsilon of the LayerNorms.
         initializer_range (`float`): Standard deviation of initial weights and learned positions; embeddings start at
             `hidden_size ** -0.5`, which the square root of the width that they are multiplied by makes 1.
+        pad_token_id, bos_token_id, eos_token_id (`int`): 0, 1, 2 in every vocabulary of aural.
 
     Raises:
         ValueError: A value is impossible; the message names the field, its value and what is allowed.
@@ -57,6 +58,9 @@ class TextDecoderConfig(PreTrainedConfig):
     is_decoder: bool = True
     add_cross_attention: bool = True
     tie_word_embeddings: bool = False
+    pad_token_id: int | None = 0
+    bos_token_id: int | None = 1
+    eos_token_id: int | list[int] | None = 2
 
     def __post_init__(self, **kwargs: Any) -> None:
         if self.intermediate_size is None:

@@ -1,7 +1,6 @@
 """`aural demo bottleneck --tiny`: what is trained on what, nothing lost, all numbers of the table from the file."""
 
 import json
-import re
 from dataclasses import replace
 
 import numpy as np
@@ -186,7 +185,7 @@ def test_the_command_line_prints_the_table_of_a_finished_study(study):
     for flags in (["--long"], ["--corpus", "x"]):
         refused = CliRunner().invoke(app, ["demo", "bottleneck", *flags])
         assert refused.exit_code == 2
-        assert re.search(rf"{flags[0]} (is|and)", refused.output)
+        assert f"No such option: {flags[0]}" in refused.output
 
 
 def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path):

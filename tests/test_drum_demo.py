@@ -160,9 +160,10 @@ def test_a_folder_without_a_corpus_and_flags_of_the_other_demo_are_refused(tmp_p
         run_drums(tmp_path, tmp_path / "out", PLANS["tiny"])
     assert not (tmp_path / "out").exists()
     for flags, said in (
-        (["drums"], "--corpus FOLDER is needed"),
-        (["drums", "--long", "--corpus", "x"], "--long is for"),
-        (["strings", "--corpus", "x"], "are for `aural demo"),
+        (["drums"], "Missing option '--corpus'"),
+        (["drums", "--long", "--corpus", "x"], "No such option: --long"),
+        (["strings", "--corpus", "x"], "No such option: --corpus"),
+        (["--tiny", "drums"], "options of `aural demo drums` come after its name"),
     ):
         result = CliRunner().invoke(app, ["demo", *flags])
         assert result.exit_code == 2

@@ -29,7 +29,7 @@ ROOMS_THAT_TRAVEL = [
     *sorted((ROOT / "modeling").glob("*.py")),
     *(
         ROOT / "processing" / f"{name}.py"
-        for name in ("features", "log_mel", "tokenizers", "tokenizer_units", "processor")
+        for name in ("features", "log_mel", "tokenizers", "tokenizer_units", "ctc_tokenizer", "processor")
     ),
 ]
 

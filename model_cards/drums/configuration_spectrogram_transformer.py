@@ -5,8 +5,17 @@ from typing import Any
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
+from .configuration_pretraining import check_pretraining
 from .configuration_travel import TravelsWithCode
-from .configuration_validation import AURAL_FORMAT, check_amounts, check_counts, check_format, check_shares
+from .configuration_validation import (
+    AURAL_FORMAT,
+    CTC_MAX_REDUCTION,
+    check_amounts,
+    check_counts,
+    check_format,
+    check_shares,
+    check_special_ids,
+)
 
 POSITION_KINDS = ("joint", "factorized", "sinusoidal", "rotary")
 POSITION_FITS = ("cut", "interpolate")
@@ -62,6 +71,25 @@ class SpectrogramTransformerConfig(TravelsWithCode, PreTrainedConfig):
         frame_pooling (`str`): How the frame head's clip score follows from the scores of its time patches: `"mean"` or
             `"max"` of the logits, or `"linear_softmax"` (probabilities weighted by themselves, Wang et al. 2019,
             arXiv:1810.09050).
+        vocab_size (`int`, *optional*): Symbols of the CTC head, special ids included; None where there is none.
+        pad_token_id, bos_token_id, eos_token_id (`int`): 0, 1, 2 in every vocabulary of aural; pad is the CTC blank.
+        sampling_rate (`int`): Hz of the sound that the features are made of; transformers' recognition pipeline counts
+            in samples.
+        pretraining_objective (`str`): What masked pre-training learns: `"masked_autoencoder"`
+            ([AudioMAE](https://arxiv.org/abs/2207.06405): the encoder sees kept patches alone, a small decoder fills
+            in the others) or `"discriminative_generative"` ([SSAST](https://arxiv.org/abs/2110.09784): which content
+            belongs to which masked patch, and what it is).
+        mask_kind (`str`): What it masks: `"random"` patches, whole columns (`"time"`), whole rows (`"frequency"`), or
+            all but a block (`"inverse_block"`, [EAT](https://arxiv.org/abs/2401.03497)).
+        mask_ratio (`float`): Share of a clip's own patches that are masked; at least one is kept.
+        masks_per_clip (`int`): Masks of a clip, each an input of its own to the layers; the clip is cut and projected
+            once.
+        pretraining_normalize_patches (`bool`): Contents to predict have mean 0 and variance 1 in each patch, as
+            AudioMAE's; False leaves them as they are, as SSAST's.
+        pretraining_generative_weight (`float`): Of the squared error beside the contrastive loss.
+        pretraining_decoder_layers (`int`): Of the masked autoencoder.
+        pretraining_decoder_hidden_size, pretraining_decoder_heads (`int`, *optional*): Its width and heads; by default
+            half of `hidden_size`, and as many heads as the encoder.
         initializer_range (`float`): Standard deviation of initial weights, positions and tokens.
         aural_format (`int`): Format of the saved folder; one newer than this aural knows is refused.
 
@@ -111,6 +139,20 @@ class SpectrogramTransformerConfig(TravelsWithCode, PreTrainedConfig):
     mask_feature_length: int = 10
     mask_feature_min_masks: int = 0
     frame_pooling: str = "linear_softmax"
+    vocab_size: int | None = None
+    pad_token_id: int | None = 0
+    bos_token_id: int | None = 1
+    eos_token_id: int | list[int] | None = 2
+    sampling_rate: int = 16_000
+    pretraining_objective: str = "masked_autoencoder"
+    mask_kind: str = "random"
+    mask_ratio: float | int = 0.8
+    masks_per_clip: int = 1
+    pretraining_normalize_patches: bool = True
+    pretraining_generative_weight: float | int = 10.0
+    pretraining_decoder_layers: int = 2
+    pretraining_decoder_hidden_size: int | None = None
+    pretraining_decoder_heads: int | None = None
     initializer_range: float | int = 0.02
     aural_format: int = AURAL_FORMAT
 
@@ -152,6 +194,23 @@ class SpectrogramTransformerConfig(TravelsWithCode, PreTrainedConfig):
         """Seconds from one column of the grid to the next."""
         return self.patch_stride[1] * self.frame_shift_ms / 1000
 
+    @property
+    def inputs_to_logits_ratio(self) -> float | int:
+        """Samples from one column of the grid to the next, as transformers' recognition pipeline asks for them."""
+        samples = self.patch_stride[1] * self.frame_shift_ms * self.sampling_rate / 1000
+        return int(samples) if float(samples).is_integer() else samples
+
+    @property
+    def blank_id(self) -> int:
+        """The CTC blank: `pad_token_id`, 0 where that is None."""
+        return self.pad_token_id or 0
+
+    @property
+    def end_ids(self) -> list[int]:
+        """The ids that end a text."""
+        ids = self.eos_token_id
+        return [] if ids is None else list(ids) if isinstance(ids, list) else [ids]
+
     def patch_centers(self, frames: int) -> list[float]:
         """Middle of every column in seconds, for a clip of `frames`."""
         half = self.patch_size[1] * self.frame_shift_ms / 2000
@@ -164,7 +223,7 @@ class SpectrogramTransformerConfig(TravelsWithCode, PreTrainedConfig):
     def validate_sizes(self) -> None:
         """Sizes and counts are at least 1, and heads divide the width."""
         sizes = ("num_mel_bins", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
-        check_counts(self, (*sizes, "position_frames", "mask_time_length", "mask_feature_length"))
+        check_counts(self, (*sizes, "position_frames", "mask_time_length", "mask_feature_length", "sampling_rate"))
         check_amounts(self, ("frame_shift_ms", "layer_norm_eps", "final_norm_eps", "head_norm_eps"), zero=False)
         check_amounts(self, ("initializer_range", "mask_time_min_masks", "mask_feature_min_masks"))
         if self.hidden_size % self.num_attention_heads:
@@ -212,6 +271,22 @@ class SpectrogramTransformerConfig(TravelsWithCode, PreTrainedConfig):
             raise ValueError(f"num_class_tokens={self.num_class_tokens} must be {allowed}")
         if self.frame_pooling not in FRAME_POOLINGS:
             raise ValueError(f"frame_pooling={self.frame_pooling!r} must be one of {', '.join(FRAME_POOLINGS)}")
+
+    def validate_ctc(self) -> None:
+        """Where there is a vocabulary it holds the special ids, and there is a column for every character."""
+        if self.vocab_size is None:
+            return
+        check_counts(self, ("vocab_size",))
+        check_special_ids(self, ("pad_token_id", "bos_token_id", "eos_token_id"))
+        if self.patch_stride[1] > CTC_MAX_REDUCTION:
+            raise ValueError(
+                f"patch_stride={self.patch_stride[1]} along time; a CTC head (vocab_size={self.vocab_size}) needs a "
+                f"column every {CTC_MAX_REDUCTION} frames at most"
+            )
+
+    def validate_pretraining(self) -> None:
+        """Objective, masks and decoder of the pre-training exist."""
+        check_pretraining(self)
 
     def validate_shares(self) -> None:
         """Probabilities lie between 0 and 1."""

@@ -5,6 +5,7 @@ from math import inf
 from typing import Any
 
 AURAL_FORMAT = 1  # of saved folders; raised when an older aural could not read a newer folder rightly
+CTC_MAX_REDUCTION = 4  # frames per CTC state: beyond it, text has more characters than the layer has states
 
 
 def check_format(aural_format: int) -> None:
@@ -53,3 +54,18 @@ def check_shares(config: Any, names: Iterable[str], one: bool) -> None:
         value = getattr(config, name)
         if not 0 <= value <= 1 or (value == 1 and not one):
             raise ValueError(f"{name}={value} must be in [0, 1{']' if one else ')'}")
+
+
+def check_special_ids(config: Any, names: Iterable[str]) -> None:
+    """Special ids lie inside the vocabulary, and no end is also padding.
+
+    Raises:
+        ValueError: Otherwise.
+    """
+    if config.eos_token_id == [] or config.pad_token_id in config.end_ids:
+        raise ValueError(f"eos_token_id={config.eos_token_id} must name an id, and not pad_token_id")
+    for name in names:
+        value = getattr(config, name)
+        for token in value if isinstance(value, list) else [value]:
+            if token is not None and not 0 <= token < config.vocab_size:
+                raise ValueError(f"{name}={value} must be in [0, vocab_size={config.vocab_size})")

@@ -6,7 +6,8 @@ Notable here:
 - the order is AST's: class tokens first, then row by row (low mels first), each row along time, so that patch
   `row * columns + column` lies at that place of the grid;
 - patchout (Koutini et al. 2021, arXiv:2110.05069) drops whole columns and rows and then single patches, drawn per clip
-  on the device; how many are kept follows from shapes alone, so nothing waits for the host.
+  on the device; how many are kept follows from shapes alone, so nothing waits for the host;
+- cutting and placing are steps of their own, so that masked pre-training chooses between them what the layers see.
 """
 
 from dataclasses import dataclass
@@ -31,6 +32,31 @@ class Patches:
     mask: torch.Tensor | None
     index: torch.Tensor | None
     rotary: tuple[torch.Tensor, torch.Tensor] | None
+
+
+@dataclass
+class CutPatches:
+    """Every patch of a grid, projected, before some are chosen.
+
+    Shapes: `states` `(batch, places, hidden)`, place `row * columns + column`; `positions` `(batch or 1, places,
+    hidden)`, what is to be added, or None; `time`, the columns' coordinates; `real` `(batch, columns)` boolean, True
+    on a clip's own columns, or None where all are.
+    """
+
+    states: torch.Tensor
+    positions: torch.Tensor | None
+    time: TimeCoordinates
+    real: torch.Tensor | None
+
+    def placed(self) -> torch.Tensor:
+        """Patches that know their place: `(batch, places, hidden)`."""
+        return self.states if self.positions is None else self.states + self.positions
+
+
+def filled_up(config: SpectrogramTransformerConfig, features: torch.Tensor) -> torch.Tensor:
+    """Features `(batch, frames, mels)`, of which at least one patch can be cut: zeros after what is shorter."""
+    short = config.patch_size[1] - features.shape[1]
+    return nn.functional.pad(features, (0, 0, 0, short)) if short > 0 else features
 
 
 def own_columns(config: SpectrogramTransformerConfig, lengths: torch.Tensor) -> torch.Tensor:
@@ -106,25 +132,39 @@ class SpectrogramEmbeddings(nn.Module):
             features: `(batch, frames, mels)`, 0 on padding.
             mask: Boolean `(batch, frames)`, or None.
         """
+        cut = self.cut(features, mask)
+        states = cut.placed()  # (batch, rows * columns, hidden)
+        index, patch_mask = self._kept(cut.real, states.shape[0], states.shape[1] // self.config.frequency_patches)
+        if index is not None:
+            states = states.gather(1, index[..., None].expand(-1, -1, states.shape[-1]))
+        return self.tokens(states, patch_mask, index, cut.time)
+
+    def cut(self, features: torch.Tensor, mask: torch.Tensor | None) -> CutPatches:
+        """Every patch of the grid, projected, its position beside it; arguments as above."""
         config = self.config
-        short = config.patch_size[1] - features.shape[1]
-        if short > 0:
-            features = nn.functional.pad(features, (0, 0, 0, short))
+        features = filled_up(config, features)
         grid = self.patch_projection(features.transpose(1, 2)[:, None])  # (batch, hidden, rows, columns)
         columns = grid.shape[3]
         own = None if mask is None else own_columns(config, mask.sum(-1))
         time = time_coordinates(config, columns, own, grid.device)
-        states = grid.permute(0, 2, 3, 1)  # (batch, rows, columns, hidden)
-        if self.positions is not None:
-            states = states + self.positions(time).to(states.dtype)
-        states = states.flatten(1, 2)  # (batch, rows * columns, hidden)
+        positions = None if self.positions is None else self.positions(time).to(grid.dtype).flatten(1, 2)
         real = None if own is None else torch.arange(columns, device=grid.device) < own[:, None]
-        index, patch_mask = self._kept(real, states.shape[0], columns)
-        if index is not None:
-            states = states.gather(1, index[..., None].expand(-1, -1, states.shape[-1]))
-        rotary = self._rotary(time, index) if config.position_kind == "rotary" else None
-        states, patch_mask = self._with_class_tokens(states, patch_mask)
-        return Patches(self.dropout(states), patch_mask, index, rotary)
+        return CutPatches(grid.flatten(2).transpose(1, 2), positions, time, real)
+
+    def tokens(
+        self, states: torch.Tensor, mask: torch.Tensor | None, index: torch.Tensor | None, time: TimeCoordinates
+    ) -> Patches:
+        """What the layers take, from the patches that they are to see.
+
+        Args:
+            states: `(batch, patches, hidden)`, with their positions.
+            mask: Boolean `(batch, patches)`, True on real patches, or None.
+            index: `(batch, patches)`, the place of each, or None where all are there.
+            time: The columns' coordinates.
+        """
+        rotary = self._rotary(time, index) if self.config.position_kind == "rotary" else None
+        states, mask = self._with_class_tokens(states, mask)
+        return Patches(self.dropout(states), mask, index, rotary)
 
     def _kept(
         self, real: torch.Tensor | None, batch: int, columns: int

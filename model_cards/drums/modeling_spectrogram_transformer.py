@@ -10,7 +10,6 @@ Notable here:
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -19,7 +18,7 @@ from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.masking_utils import create_bidirectional_mask
 from transformers.modeling_outputs import SequenceClassifierOutput
-from transformers.utils import ModelOutput, can_return_tuple
+from transformers.utils import can_return_tuple
 from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
@@ -31,40 +30,7 @@ from .modeling_positions import FactorizedPositions, JointPositions
 from .modeling_self_attention import SelfAttention, SpectrogramLayer
 from .modeling_sound_loss import clip_loss, frame_loss, problem_type
 from .modeling_spec_augment import spec_augment
-
-
-@dataclass
-class SpectrogramTransformerOutput(ModelOutput):
-    """What the encoder heard.
-
-    Shapes: `last_hidden_state` `(batch, tokens, hidden)`, class tokens first, then patch `row * columns + column`;
-    `pooler_output` `(batch, hidden)`; `patch_mask` `(batch, tokens)` boolean, True on real tokens, or None where all
-    are; `patch_index` `(batch, patches)`, the places of the patches that patchout kept, or None; `hidden_states` and
-    `attentions` when asked for, as in transformers.
-    """
-
-    last_hidden_state: torch.Tensor = None  # type: ignore[assignment]  # a ModelOutput's fields have defaults
-    pooler_output: torch.Tensor | None = None
-    hidden_states: tuple[torch.Tensor, ...] | None = None
-    attentions: tuple[torch.Tensor, ...] | None = None
-    patch_mask: torch.Tensor | None = None
-    patch_index: torch.Tensor | None = None
-
-
-@dataclass
-class FrameClassifierOutput(ModelOutput):
-    """Scores of moments.
-
-    Shapes: `logits` `(batch, columns, labels)`, one row per time patch; `clip_logits` `(batch, labels)`, pooled by
-    `config.frame_pooling`; `frame_mask` `(batch, columns)` boolean, True on real columns.
-    """
-
-    loss: torch.Tensor | None = None
-    logits: torch.Tensor = None  # type: ignore[assignment]
-    clip_logits: torch.Tensor | None = None
-    frame_mask: torch.Tensor | None = None
-    hidden_states: tuple[torch.Tensor, ...] | None = None
-    attentions: tuple[torch.Tensor, ...] | None = None
+from .modeling_spectrogram_outputs import FrameClassifierOutput, SpectrogramTransformerOutput
 
 
 class SpectrogramTransformerPreTrainedModel(PreTrainedModel):
@@ -126,8 +92,10 @@ class SpectrogramTransformerModel(SpectrogramTransformerPreTrainedModel):
         """Replace the projection of patches."""
         self.embeddings.patch_projection = cast(nn.Conv2d, value)
 
-    def _embed(self, input_features: torch.Tensor | None, attention_mask: torch.Tensor | None) -> Patches:
-        """Check, augment, cut."""
+    def prepare(
+        self, input_features: torch.Tensor | None, attention_mask: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Features as they are cut: checked, of the weights' type, 0 on padding; and the boolean mask of frames."""
         if input_features is None:
             raise ValueError("pass input_features (batch, frames, mels)")
         check_features(input_features, attention_mask, self.config.num_mel_bins, empty_rows=True)
@@ -135,6 +103,11 @@ class SpectrogramTransformerModel(SpectrogramTransformerPreTrainedModel):
         mask = None if attention_mask is None else attention_mask.to(features.device).bool()
         if mask is not None:
             features = features.masked_fill(~mask[..., None], 0.0)
+        return features, mask
+
+    def _embed(self, input_features: torch.Tensor | None, attention_mask: torch.Tensor | None) -> Patches:
+        """Prepare, augment, cut."""
+        features, mask = self.prepare(input_features, attention_mask)
         if self.training and self.config.apply_spec_augment:
             whole = torch.ones(features.shape[:2], dtype=torch.bool, device=features.device)
             features = spec_augment(features, whole if mask is None else mask, self.config)
@@ -158,6 +131,7 @@ class SpectrogramTransformerModel(SpectrogramTransformerPreTrainedModel):
         self,
         input_features: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
+        patches: Patches | None = None,
         **kwargs: Any,
     ) -> SpectrogramTransformerOutput:
         """Relate every patch of a spectrogram to every other.
@@ -165,6 +139,7 @@ class SpectrogramTransformerModel(SpectrogramTransformerPreTrainedModel):
         Args:
             input_features: `(batch, frames, mels)` log-mel features, of any number of frames.
             attention_mask: `(batch, frames)`, 1 on real frames, which come first in each row. Default: all real.
+            patches: Of `embeddings`, in place of the two: what masked pre-training lets the layers see.
             kwargs: `output_hidden_states`, `output_attentions` and `return_dict` as in transformers; others reach
                 the attention implementation.
 
@@ -172,7 +147,8 @@ class SpectrogramTransformerModel(SpectrogramTransformerPreTrainedModel):
             ValueError: Features of another number of mels, a mask of another shape, frames that do not come first,
                 NaN or infinity.
         """
-        patches = self._embed(input_features, attention_mask)
+        if patches is None:
+            patches = self._embed(input_features, attention_mask)
         states = self._encode(patches, **kwargs)
         return SpectrogramTransformerOutput(
             last_hidden_state=states,
@@ -223,17 +199,18 @@ class ScoreHead(nn.Module):
         return self.dense(self.dropout(self.layernorm(states)))
 
 
-class _WithHead(SpectrogramTransformerPreTrainedModel):
-    """What the classifiers share: an encoder and a head that scores its states."""
+class WithEncoder(SpectrogramTransformerPreTrainedModel):
+    """What all heads share: an encoder, which shows where it attends.
 
-    _pools_clips = True
+    Args:
+        config: Of the model.
+    """
+
+    _pools_clips = False  # an unused parameter would stop a run on several processes
 
     def __init__(self, config: SpectrogramTransformerConfig) -> None:
         super().__init__(config)
-        self.num_labels = config.num_labels
         self.spectrogram_transformer = SpectrogramTransformerModel(config, add_pooling_layer=self._pools_clips)
-        self.classifier = ScoreHead(config)
-        self.post_init()
 
     def attention_maps(
         self,
@@ -244,9 +221,28 @@ class _WithHead(SpectrogramTransformerPreTrainedModel):
         """`SpectrogramTransformerModel.attention_maps` of the encoder."""
         return self.spectrogram_transformer.attention_maps(input_features, attention_mask, layers)
 
+    def _columns(self, outputs: SpectrogramTransformerOutput, frames: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """One state per time patch `(batch, columns, hidden)` of features of `frames`, and which are real."""
+        config, tokens = self.config, self.config.num_class_tokens or 0
+        mask = None if outputs.patch_mask is None else outputs.patch_mask[:, tokens:]
+        states, columns = outputs.last_hidden_state[:, tokens:], config.time_patches(frames)
+        return pool_columns(states, mask, outputs.patch_index, config.frequency_patches, columns)
 
-class SpectrogramTransformerForAudioClassification(_WithHead):
+
+class _Classifier(WithEncoder):
+    """What the classifiers share: a head that scores states."""
+
+    def __init__(self, config: SpectrogramTransformerConfig) -> None:
+        super().__init__(config)
+        self.num_labels = config.num_labels
+        self.classifier = ScoreHead(config)
+        self.post_init()
+
+
+class SpectrogramTransformerForAudioClassification(_Classifier):
     """Which sounds a clip holds: one label of several, or several at once by `config.problem_type`."""
+
+    _pools_clips = True
 
     @can_return_tuple
     def forward(
@@ -283,10 +279,8 @@ class SpectrogramTransformerForAudioClassification(_WithHead):
         )
 
 
-class SpectrogramTransformerForAudioFrameClassification(_WithHead):
+class SpectrogramTransformerForAudioFrameClassification(_Classifier):
     """Which sounds each moment holds, several at once; and the clip's scores, pooled from its moments'."""
-
-    _pools_clips = False  # an unused parameter would stop a run on several processes
 
     @can_return_tuple
     def forward(
@@ -310,12 +304,8 @@ class SpectrogramTransformerForAudioFrameClassification(_WithHead):
             ValueError: As the encoder; labels of another shape or out of range.
         """
         outputs = self.spectrogram_transformer(input_features, attention_mask, **kwargs)
-        config, tokens = self.config, self.config.num_class_tokens or 0
-        columns = config.time_patches(cast(torch.Tensor, input_features).shape[1])
-        patch_mask = None if outputs.patch_mask is None else outputs.patch_mask[:, tokens:]
-        states, frame_mask = pool_columns(
-            outputs.last_hidden_state[:, tokens:], patch_mask, outputs.patch_index, config.frequency_patches, columns
-        )
+        config = self.config
+        states, frame_mask = self._columns(outputs, cast(torch.Tensor, input_features).shape[1])
         logits = self.classifier(states)  # (batch, columns, labels)
         clip_logits = pool_scores(logits, frame_mask, config.frame_pooling)
         loss = None

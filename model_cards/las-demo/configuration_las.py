@@ -7,11 +7,18 @@ from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
 from .configuration_travel import TravelsWithCode
-from .configuration_validation import AURAL_FORMAT, check_amounts, check_counts, check_format, check_shares
+from .configuration_validation import (
+    AURAL_FORMAT,
+    CTC_MAX_REDUCTION,
+    check_amounts,
+    check_counts,
+    check_format,
+    check_shares,
+    check_special_ids,
+)
 
 ATTENTION_KINDS = ("dot", "additive", "location", "multihead", "none")
 QUERY_LAYERS = ("last", "first")
-CTC_MAX_REDUCTION = 4  # frames per CTC state: beyond it, text has more characters than the layer has states
 
 
 @strict
@@ -256,13 +263,8 @@ class LasConfig(TravelsWithCode, PreTrainedConfig):
 
     def validate_special_ids(self) -> None:
         """Special ids lie inside the vocabulary, and no end is also padding."""
-        if self.eos_token_id == [] or self.pad_token_id in self.end_ids:
-            raise ValueError(f"eos_token_id={self.eos_token_id} must name an id, and not pad_token_id")
-        for name in ("pad_token_id", "bos_token_id", "eos_token_id", "unk_token_id", "decoder_start_token_id"):
-            value = getattr(self, name)
-            for token in value if isinstance(value, list) else [value]:
-                if token is not None and not 0 <= token < self.vocab_size:
-                    raise ValueError(f"{name}={value} must be in [0, vocab_size={self.vocab_size})")
+        ids = ("pad_token_id", "bos_token_id", "eos_token_id", "unk_token_id", "decoder_start_token_id")
+        check_special_ids(self, ids)
 
 
 __all__ = ["ATTENTION_KINDS", "LasConfig"]

@@ -1,10 +1,10 @@
-"""What scores a hypothesis beside the speller: CTC, a language model, an n-gram, coverage.
+"""What scores a hypothesis beside the decoder: CTC, a language model, an n-gram, coverage.
 
-Each is a companion of the cache (`las_cache.Companion`): it holds a state per hypothesis, reads the tokens as they are
-written, and gives what it adds to the score of each next token. What they add is summed there, and `AddCompanions`
-brings it to transformers' beam search, whose score of a text is then
+Each is a companion of the cache (`companion_cache.Companion`): it holds a state per hypothesis, reads the tokens as
+they are written, and gives what it adds to the score of each next token. What they add is summed there, and
+`AddCompanions` brings it to transformers' beam search, whose score of a text is then
 
-    (1 - λ) ln p_speller + λ ln p_CTC + γ ln p_lm + ν ln p_ngram + c coverage
+    (1 - λ) ln p_decoder + λ ln p_CTC + γ ln p_lm + ν ln p_ngram + c coverage
 """
 
 import inspect
@@ -13,20 +13,22 @@ from typing import Any
 import torch
 from transformers.generation import LogitsProcessor
 
+from .modeling_companion_cache import CACHE, Companions, Step
 from .modeling_ctc_prefix import LOG_ZERO, CtcPrefix
-from .modeling_las_cache import CACHE, LasCache, Step
 from .modeling_ngram_table import NGramTable
 
 
 class CtcScores:
-    """λ of the score is CTC's (Watanabe et al. 2017): adds λ (Δ ln p_CTC(prefix) - ln p_speller).
+    """λ of the score is CTC's (Watanabe et al. 2017): adds λ (Δ ln p_CTC(prefix) - ln p_decoder).
 
     Args:
         prefix: Of the hypotheses, empty so far.
         weight: λ.
-        candidates: How many tokens, the speller's likeliest beside the ends, CTC looks at; default: all.
+        candidates: How many tokens, the decoder's likeliest beside the ends, CTC looks at; default: all.
         no_words: Ids that are never candidates: the blank, and the ends, which CTC always looks at.
     """
+
+    reads_attention = False
 
     def __init__(self, prefix: CtcPrefix, weight: float, candidates: int | None, no_words: torch.Tensor) -> None:
         self.prefix, self.weight, self.candidates, self.no_words = prefix, weight, candidates, no_words
@@ -59,6 +61,8 @@ class LanguageModelScores:
         weight: γ.
     """
 
+    reads_attention = False
+
     def __init__(self, lm: Any, weight: float) -> None:
         self.lm, self.weight = lm, weight
         self.name = cache_name(lm) or CACHE
@@ -83,6 +87,8 @@ class NGramScores:
         rows: Hypotheses.
     """
 
+    reads_attention = False
+
     def __init__(self, table: NGramTable, weight: float, rows: int) -> None:
         self.table, self.weight = table, weight
         self.states = table.start_states(rows)
@@ -97,23 +103,26 @@ class NGramScores:
 
 
 class CoverageScores:
-    """Adds c for every listener frame whose attention, summed over the text, now exceeds a threshold.
+    """Adds c for every key, such as a listener frame, whose attention summed over the text now exceeds a threshold.
 
     Chorowski and Jaitly 2016 (arXiv:1612.02695), section 2.3: a text that skips a part of the sound leaves its frames
     uncovered. Heads are averaged. It is the same for every next token, and so decides between hypotheses only. Unlike
     the other scores it rises, which transformers' rules for ending a beam search early do not expect.
 
     Args:
-        weight: c, per frame.
-        threshold: τ, how much attention covers a frame.
+        weight: c, per key.
+        threshold: τ, how much attention covers a key.
     """
+
+    reads_attention = True
 
     def __init__(self, weight: float, threshold: float) -> None:
         self.weight, self.threshold = weight, threshold
-        self.attended: torch.Tensor | None = None  # (rows, listener frames)
+        self.attended: torch.Tensor | None = None  # (rows, keys)
 
     def follow(self, step: Step) -> torch.Tensor:
-        attention = step.attention.float().mean(1)  # (rows, new, listener frames)
+        assert step.attention is not None  # this one reads it
+        attention = step.attention.float().mean(1)  # (rows, new, keys)
         earlier = attention[:, :-1].sum(1)
         before = earlier if self.attended is None else self.attended + earlier
         self.attended = before + attention[:, -1]
@@ -126,7 +135,7 @@ class CoverageScores:
 
 
 def covered(attended: torch.Tensor, threshold: float) -> torch.Tensor:
-    """How many frames have more than `threshold` of the summed attention `(rows, listener frames)`: `(rows,)`."""
+    """How many keys have more than `threshold` of the summed attention `(rows, keys)`: `(rows,)`."""
     return (attended > threshold).sum(-1).to(attended.dtype)
 
 
@@ -140,7 +149,7 @@ class AddCompanions(LogitsProcessor):
         cache: The one that this call passes to the model.
     """
 
-    def __init__(self, cache: LasCache) -> None:
+    def __init__(self, cache: Companions) -> None:
         self.cache = cache
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:  # type: ignore[override]

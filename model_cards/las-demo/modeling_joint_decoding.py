@@ -8,38 +8,49 @@ The numbers may also stand in `generation_config`, with which they are saved.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from .modeling_companion_cache import Companion
 from .modeling_companions import CoverageScores, CtcScores, LanguageModelScores, NGramScores, cache_name
 from .modeling_ctc_prefix import CtcPrefix
-from .modeling_las_cache import Companion
-from .modeling_las_limits import ids_on
-from .modeling_listener import ListenerOutput
 from .modeling_ngram_table import NGramTable
+from .modeling_text_limits import ids_on
+
+
+class HeardSound(Protocol):
+    """What an encoder made of clips, whichever it is.
+
+    Shapes: `last_hidden_state` `(clips, keys, hidden)`; `ctc_states` `(clips, ctc frames, hidden)`, what lies under
+    the CTC heads, with `ctc_mask` `(clips, ctc frames)`, True on real frames; None where there is no such head.
+    """
+
+    last_hidden_state: torch.Tensor
+    ctc_states: torch.Tensor | None
+    ctc_mask: torch.Tensor | None
 
 
 @dataclass(frozen=True)
 class JointOptions:
-    """What scores a text beside the speller, and how much of it.
+    """What scores a text beside the decoder, and how much of it.
 
-    The score of a text is (1 - ctc_weight) ln p_speller + ctc_weight ln p_CTC + lm_weight ln p_lm + ngram_weight
-    ln p_ngram + coverage_weight · covered frames.
+    The score of a text is (1 - ctc_weight) ln p_decoder + ctc_weight ln p_CTC + lm_weight ln p_lm + ngram_weight
+    ln p_ngram + coverage_weight · covered keys. Keys are what a text attends to: listener frames, or patches.
 
     Args:
         ctc_weight: Share of CTC (Watanabe et al. 2017), 0 to 1; 1 decodes by CTC alone.
-        ctc_candidates: CTC looks at so many of the speller's likeliest tokens at each step and leaves the others
+        ctc_candidates: CTC looks at so many of the decoder's likeliest tokens at each step and leaves the others
             out, which saves time with vocabularies of thousands. Default: at all, exactly.
         lm: A causal language model of transformers over the same ids (shallow fusion).
         lm_weight: Its weight, at least 0.
         ngram: An `NGramTable` over the same ids.
         ngram_weight: Its weight, at least 0.
-        coverage_weight: Per listener frame that the text's attention covers (arXiv:1612.02695), at least 0.
-        coverage_threshold: How much attention, summed over the text, covers a frame; above 0.
-        eos_threshold: A text ends only where ln p(end) > eos_threshold · max ln p(other) by the speller
+        coverage_weight: Per key that the text's attention covers (arXiv:1612.02695), at least 0.
+        coverage_threshold: How much attention, summed over the text, covers a key; above 0.
+        eos_threshold: A text ends only where ln p(end) > eos_threshold · max ln p(other) by the decoder
             (arXiv:1904.02619), above 0. Default: anywhere.
 
     Raises:
@@ -70,7 +81,7 @@ class JointOptions:
         if self.ctc_weight == 1:
             for name in ("ctc_candidates", "eos_threshold"):
                 if (value := getattr(self, name)) is not None:
-                    raise ValueError(f"{name}={value} goes by the speller, which has no say at ctc_weight=1")
+                    raise ValueError(f"{name}={value} goes by the decoder, which has no say at ctc_weight=1")
         if self.lm is not None and not isinstance(self.lm, PreTrainedModel):
             raise TypeError(f"lm is a {type(self.lm).__name__}; allowed: a causal language model of transformers")
         if self.ngram is not None and not isinstance(self.ngram, NGramTable):
@@ -97,8 +108,8 @@ class JointOptions:
         return cls(**{name: value for name, value in given.items() if value is not None})
 
     @property
-    def beside_speller(self) -> bool:
-        """Whether anything is added to the speller's scores."""
+    def beside_decoder(self) -> bool:
+        """Whether anything is added to the decoder's scores."""
         return self.ctc_weight > 0 or self.uses_lm or self.uses_ngram or self.coverage_weight > 0
 
     @property
@@ -123,14 +134,14 @@ def _check_number(name: str, value: Any, allowed: str, fits: Any) -> None:
 
 
 def companions(
-    model: Any, options: JointOptions, listened: ListenerOutput, rows: int, ends: Sequence[int]
+    model: Any, options: JointOptions, listened: HeardSound, rows: int, ends: Sequence[int]
 ) -> list[Companion]:
     """The companions of `rows` hypotheses, empty so far.
 
     Args:
-        model: The `LasForConditionalGeneration`.
+        model: A model that writes.
         options: What is asked for.
-        listened: What its listener made of the clips.
+        listened: What its encoder made of the clips.
         rows: Hypotheses, equally many per clip.
         ends: Ids that end a text.
 
@@ -157,7 +168,7 @@ def companions(
 
 
 def ctc_prefix(
-    model: Any, listened: ListenerOutput, rows: int, ends: torch.Tensor, asked: str, head: str = "ctc_head"
+    model: Any, listened: HeardSound, rows: int, ends: torch.Tensor, asked: str, head: str = "ctc_head"
 ) -> CtcPrefix:
     """The CTC state of `rows` empty hypotheses, after one of the model's CTC heads.
 
@@ -168,19 +179,19 @@ def ctc_prefix(
         head: "ctc_head" or "phoneme_head".
 
     Raises:
-        ValueError: The model has no such head, or its listener's output lacks the states under it.
+        ValueError: The model has no such head, or its encoder's output lacks the states under it.
     """
     module: nn.Module | None = getattr(model, head)
     if module is None:
         trained = "ctc_weight above 0" if head == "ctc_head" else "phoneme_vocab_size above 0"
         raise ValueError(f"{asked}: this model has no {head}; its config needs {trained}")
     if listened.ctc_states is None or listened.ctc_mask is None:
-        raise ValueError(f"{asked}: encoder_outputs hold no ctc_states; pass what the listener returned, whole")
+        raise ValueError(f"{asked}: encoder_outputs hold no ctc_states; pass what model.listen returned, whole")
     return CtcPrefix(module(listened.ctc_states), listened.ctc_mask, rows, model.config.blank_id, ends)
 
 
 def check_language_model(lm: Any, vocab_size: int, device: torch.device) -> None:
-    """A language model can score a LAS's tokens.
+    """A language model can score a recogniser's tokens.
 
     Raises:
         ValueError: Another vocabulary or device, dropout on, an encoder, or no cache.
@@ -210,10 +221,10 @@ def check_table(table: NGramTable, vocab_size: int, device: torch.device) -> NGr
 
 
 def check_coverage(model: Any, options: JointOptions) -> None:
-    """The speller attends to frames.
+    """The decoder attends.
 
     Raises:
         ValueError: It does not.
     """
-    if model.config.attention_kind == "none":
+    if getattr(model.config, "attention_kind", None) == "none":
         raise ValueError(f"coverage_weight={options.coverage_weight}: attention_kind='none' covers no frames")

@@ -20,12 +20,14 @@ from transformers.utils import can_return_tuple
 
 from .configuration_las import LasConfig
 from .modeling_checks import check_features
+from .modeling_labels import shift_right
 from .modeling_las_cache import CACHE, LasCache, given_cache
 from .modeling_las_checks import check_ctc_states, check_slots, check_targets
 from .modeling_las_generation import LasGenerationMixin
-from .modeling_las_loss import Heard, las_loss, shift_right
+from .modeling_las_loss import Heard, las_loss
 from .modeling_listener import Listener, ListenerOutput, as_listened
 from .modeling_memory_slots import MemorySlots, draw_slots
+from .modeling_packed_linear import call
 from .modeling_spec_augment import spec_augment
 from .modeling_speller import Speller
 from .modeling_speller_attention import Memory
@@ -136,7 +138,7 @@ class LasModel(LasPreTrainedModel):
         beams, uneven = divmod(clips if rows is None else rows, clips)
         if uneven:
             raise ValueError(f"decoder_input_ids has {rows} rows for {clips} clips: a multiple of them is allowed")
-        weights = self.speller.decoding_weights(memory) if decoding else None
+        weights = self.speller.decoding_weights(memory, clips * beams) if decoding else None
         return LasCache(memory, self.speller.initial_state(memory, beams), weights=weights)
 
     @can_return_tuple
@@ -260,8 +262,13 @@ class LasForConditionalGeneration(LasPreTrainedModel, LasGenerationMixin):
         """Decoder inputs `(batch, targets)` for `labels`, for collators of whoever computes the loss outside."""
         return shift_right(labels, self.config.blank_id, self.config.decoder_start_token_id)
 
-    def _logits(self, states: torch.Tensor) -> torch.Tensor:
-        return self.lm_head(self.output_mlp(states))
+    def _logits(self, states: torch.Tensor, cache: LasCache | None) -> torch.Tensor:
+        linear = call if cache is None or cache.weights is None else cache.weights.linears
+        first, *others = self.output_mlp
+        states = linear(first, states)
+        for each in others:
+            states = each(states)
+        return linear(self.lm_head, states)
 
     @can_return_tuple
     def forward(
@@ -319,8 +326,10 @@ class LasForConditionalGeneration(LasPreTrainedModel, LasGenerationMixin):
         output_attentions = self.config.output_attentions if output_attentions is None else output_attentions
         cache = given_cache(cache, past_key_values)
         joint = cache if cache is not None and cache.companions else None
-        heard, outputs = Heard(mask=encoder_outputs.mask), Seq2SeqModelOutput()
-        if not (self.training and labels is not None and self.config.ctc_weight == 1):
+        heard = Heard(mask=encoder_outputs.mask)
+        if self.training and labels is not None and self.config.ctc_weight == 1:
+            outputs = Seq2SeqModelOutput()  # the speller rests
+        else:
             outputs = self.model(
                 decoder_input_ids=decoder_input_ids,
                 encoder_outputs=encoder_outputs,
@@ -332,7 +341,7 @@ class LasForConditionalGeneration(LasPreTrainedModel, LasGenerationMixin):
                 memory_slots=memory_slots,
                 return_dict=True,
             )
-            heard.logits = self._logits(outputs.last_hidden_state)  # (batch, targets, vocabulary)
+            heard.logits = self._logits(outputs.last_hidden_state, outputs.get(CACHE))  # (batch, targets, vocabulary)
             heard.attention = outputs.cross_attentions[0] if guided else None
             if joint is not None:
                 joint.follow(decoder_input_ids, heard.logits[:, -1], outputs.cross_attentions[0])

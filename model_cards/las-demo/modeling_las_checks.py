@@ -5,28 +5,7 @@ allowed.
 import torch
 
 from .configuration_las import LasConfig
-from .modeling_checks import on_host
-
-IGNORED_LABEL = -100  # transformers' own: labels that no loss counts
-
-
-def check_labels(labels: torch.Tensor, batch: int, vocab_size: int, name: str = "labels") -> None:
-    """Labels are `(batch, targets)`, at least one target, each `-100` or in `[0, vocab_size)`.
-
-    Raises:
-        ValueError: Otherwise, naming the label and its row.
-    """
-    if labels.ndim != 2 or labels.shape[0] != batch or labels.shape[1] == 0:
-        raise ValueError(f"{name} {tuple(labels.shape)} must be (batch={batch}, targets), at least one target")
-    if not on_host(labels):
-        return
-    wrong = ((labels != IGNORED_LABEL) & ((labels < 0) | (labels >= vocab_size))).nonzero()
-    if len(wrong):
-        row, column = (int(index) for index in wrong[0])
-        raise ValueError(
-            f"{name}[{row}, {column}]={labels[row, column].item()} is outside the vocabulary: "
-            f"allowed are 0 to {vocab_size - 1}, and -100 to ignore"
-        )
+from .modeling_labels import check_labels
 
 
 def check_targets(
@@ -58,38 +37,6 @@ def check_ctc_states(states: torch.Tensor | None) -> torch.Tensor:
     if states is None:
         raise ValueError("encoder_outputs hold no ctc_states: for a CTC loss pass what the listener returned, whole")
     return states
-
-
-def check_ctc_targets(
-    targets: torch.Tensor, lengths: torch.Tensor, frames: torch.Tensor, blank: int, name: str = "labels"
-) -> None:
-    """A CTC path needs a frame per token, and one more between two equal tokens.
-
-    Runs on every device: `ctc_loss` brings the lengths to the host anyway.
-
-    Args:
-        targets: `(batch, targets)`, `blank` beyond `lengths`.
-        lengths, frames: `(batch,)`.
-        blank: Id that no target may be.
-        name: What errors call the targets.
-
-    Raises:
-        ValueError: A clip has too few frames, or a target is the blank.
-    """
-    if torch.compiler.is_compiling():
-        return
-    inside = torch.arange(targets.shape[1], device=targets.device) < lengths[:, None]
-    if (inside & (targets == blank)).any():
-        raise ValueError(f"{name} hold {blank}, the CTC blank (pad), which no text may contain")
-    repeats = ((targets[:, 1:] == targets[:, :-1]) & inside[:, 1:]).sum(-1)
-    needed = lengths + repeats
-    short = (needed > frames).nonzero()
-    if len(short):
-        row = int(short[0])
-        raise ValueError(
-            f"{name} row {row} cannot be aligned by CTC: its {lengths[row].item()} tokens need {needed[row].item()} "
-            f"frames of the CTC layer, the clip has {frames[row].item()} (tokens {targets[row][:20].tolist()})"
-        )
 
 
 def check_slots(slots: int | None, most: int | None) -> int | None:

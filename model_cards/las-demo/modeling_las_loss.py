@@ -7,16 +7,11 @@ batches equals one of four times the size.
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 
 from .configuration_las import LasConfig
-from .modeling_las_checks import IGNORED_LABEL, check_ctc_targets
-
-
-def shift_right(labels: torch.Tensor, pad_token_id: int, start_token_id: int) -> torch.Tensor:
-    """Decoder inputs `(batch, targets)`: the start token, then labels without the last, `-100` read as padding."""
-    before = labels[:, :-1].masked_fill(labels[:, :-1] == IGNORED_LABEL, pad_token_id)
-    return nn.functional.pad(before, (1, 0), value=start_token_id)
+from .modeling_ctc_loss import ctc_loss
+from .modeling_labels import IGNORED_LABEL, items_in
+from .modeling_seq2seq_loss import summed_cross_entropy
 
 
 @dataclass
@@ -62,18 +57,10 @@ def las_loss(
     """
     device = next(x.device for x in (heard.logits, heard.ctc_logits) if x is not None)
     labels = labels.to(device)
-    items = (labels != IGNORED_LABEL).sum().clamp(min=1) if num_items_in_batch is None else num_items_in_batch
-    if isinstance(items, torch.Tensor):
-        items = items.to(device)
     loss = torch.zeros((), device=device)
     if heard.logits is not None and config.ctc_weight < 1:
-        loss = loss + (1 - config.ctc_weight) * nn.functional.cross_entropy(
-            heard.logits.flatten(0, 1).float(),
-            labels.flatten(),
-            ignore_index=IGNORED_LABEL,
-            reduction="sum",
-            label_smoothing=config.label_smoothing,
-        )
+        spelled = summed_cross_entropy(heard.logits, labels, config.label_smoothing)
+        loss = loss + (1 - config.ctc_weight) * spelled
     if heard.ctc_mask is not None:
         if heard.ctc_logits is not None and config.ctc_weight > 0:
             loss = loss + config.ctc_weight * ctc_loss(heard.ctc_logits, heard.ctc_mask, labels, config)
@@ -84,34 +71,7 @@ def las_loss(
     if heard.attention is not None and heard.mask is not None and guided_attention_weight > 0:
         strayed = guided_attention_loss(heard.attention, labels, heard.mask, config.guided_attention_sigma)
         loss = loss + guided_attention_weight * strayed
-    return loss / items
-
-
-def ctc_loss(
-    logits: torch.Tensor,
-    mask: torch.Tensor,
-    labels: torch.Tensor,
-    config: LasConfig,
-    name: str = "labels",
-    reduction: str = "sum",
-) -> torch.Tensor:
-    """The CTC loss (Graves et al. 2006) of the labels without `<eos>`; the blank is pad.
-
-    Args:
-        logits: `(batch, ctc frames, vocabulary)`.
-        mask: `(batch, ctc frames)`, True on real frames.
-        labels: `(batch, targets)`, tokens, perhaps an end, then `-100`.
-        config: Gives the special ids.
-        name: What errors call the labels.
-        reduction: "sum" over clips, or "none": one per clip.
-    """
-    ends = torch.tensor(config.end_ids, dtype=labels.dtype, device=labels.device)
-    real = (labels != IGNORED_LABEL) & ~torch.isin(labels, ends)
-    targets = labels.masked_fill(~real, config.blank_id)
-    lengths, frames = real.sum(-1), mask.sum(-1)
-    check_ctc_targets(targets, lengths, frames, config.blank_id, name)
-    log_probs = logits.float().log_softmax(dim=-1).transpose(0, 1)  # (ctc frames, batch, vocabulary)
-    return nn.functional.ctc_loss(log_probs, targets, frames, lengths, blank=config.blank_id, reduction=reduction)
+    return loss / items_in(labels, num_items_in_batch)
 
 
 def guided_attention_loss(

@@ -19,6 +19,7 @@ from torch import nn
 
 from .configuration_las import LasConfig
 from .modeling_las_cache import SpellerState
+from .modeling_packed_linear import PackedLinears, PackedProduct, call
 from .modeling_speller_attention import ATTENTIONS, DotAttention, Memory
 from .modeling_speller_loop import learns_at_once, run_loop
 
@@ -48,6 +49,7 @@ class GateWeights:
     Decoding keeps two tables of the first layer's gates: `table` `(vocabulary, 4 hidden)`, every token's share, bias
     and all; and `shares` `(utterances, keys, 4 hidden)`, every key's: a context is a mean of the keys' values, so its
     share is that mean of theirs, and `layers[0]` has the hidden state's columns alone, `(4 hidden, hidden)`.
+    `products` are those with `layers`, and `linears` calls linear layers, as decoding does both.
     """
 
     embedding: torch.Tensor
@@ -55,6 +57,13 @@ class GateWeights:
     biases: list[torch.Tensor]
     table: torch.Tensor | None = None
     shares: torch.Tensor | None = None
+    products: list[PackedProduct] | None = None
+    linears: Callable[[nn.Module, torch.Tensor], torch.Tensor] = call
+
+    def product(self, layer: int, inputs: torch.Tensor) -> torch.Tensor:
+        """`inputs @ layers[layer].T`."""
+        matrix = self.layers[layer]
+        return nn.functional.linear(inputs, matrix) if self.products is None else self.products[layer](inputs)
 
 
 class Speller(nn.Module):
@@ -86,14 +95,16 @@ class Speller(nn.Module):
         joined = [torch.cat([ih if i else ih[:, size:], hh], dim=1) for i, (ih, hh, _) in enumerate(parts)]
         return GateWeights(parts[0][0][:, :size], joined, [bias for *_, bias in parts])
 
-    def decoding_weights(self, memory: Memory) -> GateWeights:
-        """The same, with the tables of decoding, for the utterances of `memory`."""
+    def decoding_weights(self, memory: Memory, rows: int) -> GateWeights:
+        """The same, with the tables of decoding, for `rows` hypotheses about the utterances of `memory`."""
         size, weights = self.config.speller_embedding_size, self.gate_weights()
         every = torch.arange(self.config.vocab_size, device=memory.values.device)
         weights.table = self._embedding_gates(self.embed_tokens(every), weights)
         if self.attention.mixes_values:
             over_input, weights.layers[0], _ = self.cells[0]()
             weights.shares = nn.functional.linear(memory.values, over_input[:, size:])
+        weights.products = [PackedProduct(matrix, rows) for matrix in weights.layers]
+        weights.linears = PackedLinears(rows)
         return weights
 
     def forward(
@@ -153,16 +164,16 @@ class Speller(nn.Module):
         below = run.context
         for i in range(looped):
             if i == 0 and weights.shares is not None:
-                joined = nn.functional.linear(run.hidden[0], weights.layers[0])
+                joined = weights.product(0, run.hidden[0])
                 joined = joined if run.share is None else joined + run.share
-            else:  # the first layer's bias came with the embedding
-                joined = torch.cat([below, run.hidden[i]], dim=-1)
-                joined = nn.functional.linear(joined, weights.layers[i], weights.biases[i] if i else None)
-            run.hidden[i], run.cell[i] = lstm_cell(joined if i else joined + gates, run.cell[i])
+            else:
+                joined = weights.product(i, torch.cat([below, run.hidden[i]], dim=-1))
+            # The first layer's bias came with the embedding.
+            run.hidden[i], run.cell[i] = lstm_cell(joined + (weights.biases[i] if i else gates), run.cell[i])
             below = self.dropout(run.hidden[i])
             run.outputs[i].append(below)
         query = run.outputs[0][-1] if self.config.query_layer == "first" else below
-        context, attended = self.attention(run.by_utterance(query), memory, run.weights)
+        context, attended = self.attention(run.by_utterance(query), memory, run.weights, weights.linears)
         run.context, run.weights = context.flatten(0, 1), attended
         if weights.shares is not None:
             run.share = (attended[:, 0] @ weights.shares).flatten(0, 1)

@@ -9,6 +9,7 @@ Shapes: queries `(batch, queries, speller_hidden_size)`, weights `(batch, heads,
 `(batch, queries, memory_size)`; masks are boolean, True on real keys.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import sqrt
 
@@ -17,6 +18,9 @@ from torch import nn
 
 from .configuration_las import LasConfig
 from .modeling_attention import masked_softmax, scaled_dot_product_attention
+from .modeling_packed_linear import call
+
+Linear = Callable[[nn.Module, torch.Tensor], torch.Tensor]  # calls a linear layer with its inputs
 
 
 @dataclass
@@ -45,9 +49,9 @@ class Memory:
 class SpellerAttention(nn.Module):
     """What the kinds share: keys are projected once (`prepare`), then each step asks with its queries (`forward`).
 
-    `forward(query, memory, previous_weights)` takes queries `(batch, queries, speller_hidden_size)` and their weights
-    of the step before `(batch, heads, queries, keys)`, and returns contexts `(batch, queries, memory_size)` and the
-    new weights.
+    `forward(query, memory, previous_weights, linear)` takes queries `(batch, queries, speller_hidden_size)`, their
+    weights of the step before `(batch, heads, queries, keys)` and what calls a linear layer with its inputs, and
+    returns contexts `(batch, queries, memory_size)` and the new weights.
     """
 
     key_proj: nn.Module
@@ -91,8 +95,10 @@ class DotAttention(SpellerAttention):
         matrix = self.query_proj[2](torch.eye(keys.shape[-1], dtype=keys.dtype, device=keys.device)) - offset
         return Memory(keys @ matrix.t(), states, mask, offsets=(keys @ offset.t())[..., 0])
 
-    def forward(self, query: torch.Tensor, memory: Memory, previous_weights: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        asked = self.query_proj[1](self.query_proj[0](query))
+    def forward(
+        self, query: torch.Tensor, memory: Memory, previous_weights: torch.Tensor, linear: Linear = call
+    ) -> tuple[torch.Tensor, ...]:
+        asked = self.query_proj[1](linear(self.query_proj[0], query))
         offsets = memory.offsets if memory.offsets is not None else memory.keys.new_zeros(())
         scores = asked @ memory.keys.transpose(1, 2) + offsets[:, None]  # (batch, queries, keys)
         weights = masked_softmax(scores, memory.mask[:, None])
@@ -121,10 +127,12 @@ class MultiHeadSpellerAttention(SpellerAttention):
     def _split(self, states: torch.Tensor) -> torch.Tensor:
         return states.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # (batch, heads, length, head size)
 
-    def forward(self, query: torch.Tensor, memory: Memory, previous_weights: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        asked, keys, values = (self._split(x) for x in (self.query_proj(query), memory.keys, memory.values))
+    def forward(
+        self, query: torch.Tensor, memory: Memory, previous_weights: torch.Tensor, linear: Linear = call
+    ) -> tuple[torch.Tensor, ...]:
+        asked, keys, values = (self._split(x) for x in (linear(self.query_proj, query), memory.keys, memory.values))
         context, weights = scaled_dot_product_attention(asked, keys, values, memory.mask[:, None, None])
-        return self.output_proj(context.transpose(1, 2).flatten(2)), weights
+        return linear(self.output_proj, context.transpose(1, 2).flatten(2)), weights
 
 
 class AdditiveAttention(SpellerAttention):
@@ -140,8 +148,10 @@ class AdditiveAttention(SpellerAttention):
         self.key_proj = nn.Linear(config.memory_size, size)  # carries b
         self.energy_proj = nn.Linear(size, 1, bias=False)
 
-    def forward(self, query: torch.Tensor, memory: Memory, previous_weights: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return self._attend(self.query_proj(query)[:, :, None], memory)
+    def forward(
+        self, query: torch.Tensor, memory: Memory, previous_weights: torch.Tensor, linear: Linear = call
+    ) -> tuple[torch.Tensor, ...]:
+        return self._attend(linear(self.query_proj, query)[:, :, None], memory)
 
     def _attend(self, asked: torch.Tensor, memory: Memory) -> tuple[torch.Tensor, ...]:
         """Context and weights for what is compared with the keys, broadcastable to `(batch, queries, keys, size)`."""
@@ -176,11 +186,13 @@ class LocationAttention(AdditiveAttention):
         """U after F as one convolution, `(attention_size, 1, width)`: both are linear, with nothing between them."""
         return self.location_proj(self.location_conv().permute(1, 2, 0)).permute(2, 0, 1)
 
-    def forward(self, query: torch.Tensor, memory: Memory, previous_weights: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def forward(
+        self, query: torch.Tensor, memory: Memory, previous_weights: torch.Tensor, linear: Linear = call
+    ) -> tuple[torch.Tensor, ...]:
         rows = previous_weights[:, 0].flatten(0, 1)[:, None]  # (batch * queries, 1, keys)
         location = nn.functional.conv1d(rows, self.kernel(), padding=self.location_conv.padding[0])
         location = location.transpose(1, 2).unflatten(0, query.shape[:2])  # (batch, queries, keys, size)
-        return self._attend(self.query_proj(query)[:, :, None] + location, memory)
+        return self._attend(linear(self.query_proj, query)[:, :, None] + location, memory)
 
 
 class NoAttention(SpellerAttention):
@@ -197,7 +209,9 @@ class NoAttention(SpellerAttention):
         summary = torch.cat([forward, states[:, 0, half:]], dim=-1)[:, None]  # (batch, 1, memory_size)
         return Memory(summary, summary, mask[:, :1])
 
-    def forward(self, query: torch.Tensor, memory: Memory, previous_weights: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def forward(
+        self, query: torch.Tensor, memory: Memory, previous_weights: torch.Tensor, linear: Linear = call
+    ) -> tuple[torch.Tensor, ...]:
         return memory.values.expand(-1, query.shape[1], -1), previous_weights
 
 

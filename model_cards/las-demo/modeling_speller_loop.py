@@ -18,6 +18,7 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 
 from .modeling_attention import masked_softmax
+from .modeling_packed_linear import PackedProduct, is_plain
 from .modeling_speller_attention import DotAttention, Memory, SpellerAttention
 
 
@@ -38,12 +39,9 @@ def learns_at_once(attention: SpellerAttention, memory: Memory, gates: torch.Ten
         return False
     if torch.is_autocast_enabled(gates.device.type) or torch.compiler.is_compiling() or torch.jit.is_tracing():
         return False
-    return type(attention) is DotAttention and all(_is_plain(attention.query_proj[i]) for i in range(2))
-
-
-def _is_plain(part: nn.Module) -> bool:
-    hooks = (part._forward_hooks, part._forward_pre_hooks, part._backward_hooks, part._backward_pre_hooks)
-    return type(part) in (nn.Linear, nn.Tanh) and not any(hooks) and "forward" not in vars(part)
+    if type(attention) is not DotAttention:
+        return False
+    return all(is_plain(attention.query_proj[i], nn.Linear, nn.Tanh) for i in range(2))
 
 
 def run_loop(
@@ -89,13 +87,14 @@ class _Layer(NamedTuple):
 
     Shapes: `weight` `(4 hidden, input + hidden)`; `joined`, what it is multiplied with, `(targets, rows, input +
     hidden)`; `gates` i, f, g, o `(targets, rows, 4 hidden)`, before its step the rest of their sum; `cells`
-    `(targets + 1, rows, hidden)`, the first from before the first step.
+    `(targets + 1, rows, hidden)`, the first from before the first step. `product` multiplies with the weight.
     """
 
     weight: torch.Tensor
     joined: torch.Tensor
     gates: torch.Tensor
     cells: torch.Tensor
+    product: PackedProduct | None = None
 
     @classmethod
     def before_steps(cls, weight: torch.Tensor, start: torch.Tensor, cell: torch.Tensor) -> "_Layer":
@@ -103,13 +102,14 @@ class _Layer(NamedTuple):
         cells = start.new_empty(len(start) + 1, *cell.shape)
         cells[0] = cell
         joined = start.new_empty(*start.shape[:2], weight.shape[1])
-        return cls(weight, joined, start.clone(memory_format=torch.contiguous_format), cells)
+        gates = start.clone(memory_format=torch.contiguous_format)
+        return cls(weight, joined, gates, cells, PackedProduct(weight, start.shape[1]))
 
     def step(self, t: int, below: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
         """The next hidden state `(rows, hidden)`."""
         size = hidden.shape[1]
         torch.cat([below, hidden], dim=1, out=self.joined[t])
-        gates = self.gates[t].addmm_(self.joined[t], self.weight.t())
+        gates = self.gates[t].add_(cast(PackedProduct, self.product)(self.joined[t]))
         gates[:, : 2 * size].sigmoid_()
         gates[:, 2 * size : 3 * size].tanh_()
         gates[:, 3 * size :].sigmoid_()
@@ -122,6 +122,7 @@ class _LayerBack:
 
     def __init__(self, layer: _Layer, d_hidden: torch.Tensor, d_cell: torch.Tensor) -> None:
         self.layer, self.d_hidden, self.d_cell = layer, d_hidden, d_cell
+        self.product = PackedProduct(layer.weight.t().contiguous(), layer.gates.shape[1])
         self.d_gates = torch.empty_like(layer.gates)
         i, f, g, o = layer.gates.chunk(4, dim=2)
         before, after = layer.cells[:-1], layer.cells[1:].tanh()
@@ -136,7 +137,7 @@ class _LayerBack:
         d_cell = torch.addcmul(self.d_cell, d_hidden, self.cell_slope[t])
         torch.mul(self.ifg_slopes[t], d_cell.repeat(1, 3), out=self.d_gates[t, :, : 3 * size])
         torch.mul(self.o_slope[t], d_hidden, out=self.d_gates[t, :, 3 * size :])
-        d_joined = self.d_gates[t] @ self.layer.weight
+        d_joined = self.product(self.d_gates[t])
         self.d_cell, self.d_hidden = d_cell * self.kept[t], d_joined[:, -size:]
         return d_joined[:, :-size]
 
@@ -163,7 +164,7 @@ class _Look(NamedTuple):
     def step(self, t: int, below: torch.Tensor, bias: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """The context `(rows, memory_size)` for what the last layer gave `(rows, hidden)`."""
         query = torch.addmm(bias, below, self.weight.t(), out=self.queries[t]).tanh_()
-        scores = torch.baddbmm(self.offsets[:, :, None], self.keys, query[:, :, None])[:, :, 0]  # (rows, keys)
+        scores = torch.baddbmm(self.offsets[:, None], query[:, None], self.keys.transpose(1, 2))[:, 0]  # (rows, keys)
         self.attended[t] = masked_softmax(scores, mask)
         return torch.bmm(self.attended[t][:, None], self.values)[:, 0]
 
@@ -179,7 +180,7 @@ class _LookBack:
     def step(self, t: int, d_context: torch.Tensor, d_attended: torch.Tensor) -> torch.Tensor:
         """The gradient by what asked `(rows, hidden)`, from those by context and weights."""
         look, weights = self.look, self.look.attended[t]
-        d_weights = torch.baddbmm(d_attended[:, :, None], look.values, d_context[:, :, None])[:, :, 0] * weights
+        d_weights = torch.baddbmm(d_attended[:, None], d_context[:, None], look.values.transpose(1, 2))[:, 0] * weights
         d_scores = torch.addcmul(d_weights, weights, d_weights.sum(1, keepdim=True), value=-1, out=self.d_scores[t])
         return self.d_queries[t].mul_(torch.bmm(d_scores[:, None], look.keys)[:, 0]) @ look.weight
 
@@ -226,7 +227,7 @@ class _Loop(torch.autograd.Function):
                 below = outputs[i, t].copy_(ends[i] if drops is None else ends[i] * drops[i, t])
             context = contexts[t].copy_(look.step(t, below, bias, mask))
         ctx.count = count
-        ctx.save_for_backward(drops, outputs, *look, *(kept for layer in layers for kept in layer))
+        ctx.save_for_backward(drops, outputs, *look, *(kept for layer in layers for kept in layer[:4]))
         return outputs, contexts, look.attended, torch.stack(ends), torch.stack([layer.cells[-1] for layer in layers])
 
     @staticmethod

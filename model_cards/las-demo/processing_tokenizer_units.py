@@ -22,6 +22,7 @@ ANY_CHARACTER = r"[\s\S]"
 # The bracket of a special token that was typed: split from the rest, no symbol can be the token itself.
 TYPED = r"<(?=(?:pad|bos|eos|unk)>)"
 SPACE = "\N{LOWER ONE EIGHTH BLOCK}"  # sentencepiece's sign for one
+BORDER = "|"  # between words of phonemes
 KINDS = ("bpe", "unigram")
 SUBWORDS = 1000  # symbols, unless told
 REPEATED = 2  # times that two symbols have to stand side by side in all texts, to become one

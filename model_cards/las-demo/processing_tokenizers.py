@@ -93,13 +93,19 @@ def check_options(unit: str, options: Iterable[str]) -> None:
             raise ValueError(f"{name} is for the unit {takers}, and unit is {unit!r}")
 
 
-def wrap(backend: Tokenizer, unit: str = "character", language: str | None = None) -> TokenizersBackend:
+def wrap(
+    backend: Tokenizer,
+    unit: str = "character",
+    language: str | None = None,
+    tokenizer_class: type[TokenizersBackend] = TokenizersBackend,
+) -> Any:
     """Give `backend` the special tokens and the ending `<eos>`, as transformers' tokenizer.
 
     Args:
         backend: a `tokenizers.Tokenizer` whose vocabulary opens with `SPECIAL_TOKENS` at ids 0 to 3.
         unit: what its ids stand for.
         language: of phonemes, if known.
+        tokenizer_class: what is made of it.
 
     Raises:
         ValueError: a special token does not have its id.
@@ -110,7 +116,7 @@ def wrap(backend: Tokenizer, unit: str = "character", language: str | None = Non
     backend.post_processor = processors.TemplateProcessing(
         single=f"$A {EOS}", special_tokens=[(EOS, SPECIAL_TOKENS.index(EOS))]
     )
-    return TokenizersBackend(
+    return tokenizer_class(
         tokenizer_object=backend,
         pad_token=PAD,
         bos_token=BOS,

@@ -4,15 +4,24 @@ Importing it registers its models with transformers' Auto classes and pipelines.
 """
 
 from .annotators import Tagger, Transcriber
-from .configuration import LasConfig, SpectrogramTransformerConfig
+from .captioning import Caption, caption, load_captioner
+from .configuration import (
+    LasConfig,
+    SpectrogramTransformerConfig,
+    SpectrogramTransformerSeq2SeqConfig,
+    TextDecoderConfig,
+)
 from .modeling import (
     LasForConditionalGeneration,
     LasModel,
     SpectrogramTransformerForAudioClassification,
     SpectrogramTransformerForAudioFrameClassification,
+    SpectrogramTransformerForConditionalGeneration,
+    SpectrogramTransformerForCTC,
+    SpectrogramTransformerForPreTraining,
     SpectrogramTransformerModel,
 )
-from .processing import AuralProcessor, LogMelFeatureExtractor, hot_words, load_audio, train_tokenizer
+from .processing import AuralProcessor, CtcTokenizer, LogMelFeatureExtractor, hot_words, load_audio, train_tokenizer
 from .recognition import load_recognizer
 from .registration import register
 from .tagging import Tagging, load_tagger, tag
@@ -24,6 +33,8 @@ register()
 
 __all__ = [
     "AuralProcessor",
+    "Caption",
+    "CtcTokenizer",
     "LasConfig",
     "LasForConditionalGeneration",
     "LasModel",
@@ -31,14 +42,21 @@ __all__ = [
     "SpectrogramTransformerConfig",
     "SpectrogramTransformerForAudioClassification",
     "SpectrogramTransformerForAudioFrameClassification",
+    "SpectrogramTransformerForCTC",
+    "SpectrogramTransformerForConditionalGeneration",
+    "SpectrogramTransformerForPreTraining",
     "SpectrogramTransformerModel",
+    "SpectrogramTransformerSeq2SeqConfig",
     "Tagger",
     "Tagging",
+    "TextDecoderConfig",
     "Transcriber",
     "Transcript",
     "__version__",
+    "caption",
     "hot_words",
     "load_audio",
+    "load_captioner",
     "load_recognizer",
     "load_tagger",
     "tag",

@@ -22,10 +22,9 @@ import numpy as np
 import torch
 
 from .annotation import UNREADABLE, Annotator
-from .decoding import decoding_options
 from .processes import default_device
 from .processing.audio import load_audio
-from .recognition import load_recognizer
+from .recognition import load_recognizer, recognizer_of
 from .tag_windows import WindowPlan, check_scores, is_framewise, score_windows
 from .tagging import RecordingTags, load_tagger
 
@@ -43,8 +42,8 @@ class Transcriber(Annotator):
         seconds_per_batch: Most seconds in a batch, padding included; a longer clip has a batch to itself.
         device: Where the model runs; default: the accelerator of this process if there is one, else "cpu".
         audio_column: Column of the audio.
-        generate_kwargs: For `model.generate`, such as `num_beams=8`; it must give one text per clip. `lm`, `ngram` and
-            `hot_words` may be given by name (`decoding_options`), and are loaded once per process.
+        generate_kwargs: As `transcribe` takes them, such as `num_beams=8`; there must be one text per clip. `lm`,
+            `ngram` and `hot_words` may be given by name, and are loaded once per process.
 
     Raises:
         OSError: There is no such model.
@@ -102,25 +101,17 @@ class Transcriber(Annotator):
 
     @torch.inference_mode()
     def _generate(self, waves: list[np.ndarray]) -> list[str]:
-        model, processor = self._loaded()
-        rate = processor.feature_extractor.sampling_rate
-        inputs = processor(audio=waves, sampling_rate=rate, return_tensors="pt").to(model.device)
-        options = self._decoding()
-        ids = model.generate(inputs["input_features"], attention_mask=inputs["attention_mask"], **options)
-        end = model.config.eos_token_id
-        # What follows the first <eos> only fills the row.
-        return [processor.decode(row[: row.index(end)] if end in row else row) for row in ids[:, 1:].tolist()]
+        return recognizer_of(*self._loaded()).texts(waves, self._decoding())
 
     def _loaded(self) -> tuple[Any, Any]:
         return _recognizer(self.model, self.fingerprint, self.device or default_device())
 
     def _decoding(self) -> dict[str, Any]:
-        """What `generate` is told, with what was said by name loaded."""
+        """What the recogniser is told, with what was said by name loaded."""
         try:
             said = json.dumps(self.generate_kwargs, sort_keys=True)
         except TypeError:  # it holds objects, which need no loading
-            model, processor = self._loaded()
-            return decoding_options(self.generate_kwargs, processor.tokenizer, model.device)
+            return recognizer_of(*self._loaded()).options(self.generate_kwargs)
         return _decoding_options(self.model, self.fingerprint, self.device or default_device(), said)
 
 
@@ -222,7 +213,7 @@ def _recognizer(model: str, fingerprint: str, device: str) -> tuple[Any, Any]:
 
 @lru_cache(maxsize=1)
 def _decoding_options(model: str, fingerprint: str, device: str, said: str) -> dict[str, Any]:
-    return decoding_options(json.loads(said), _recognizer(model, fingerprint, device)[1].tokenizer, device)
+    return recognizer_of(*_recognizer(model, fingerprint, device)).options(json.loads(said))
 
 
 @lru_cache(maxsize=1)

@@ -2,6 +2,9 @@
 
     aural demo
     aural demo drums --corpus data/drums
+    aural demo captions
+    aural demo pretraining --corpus data/drums
+    aural demo heads --las demo
     aural demo bottleneck
     aural train prompts-en --out runs/prompts-en
     aural evaluate runs/prompts-en
@@ -11,6 +14,7 @@
     aural transcribe --dataset data/speech --model demo/model --out out/speech
     aural ngram texts.txt --model demo/model --out texts.arpa
     aural tag yard.wav --model models/sounds --events
+    aural caption yard.wav --model demo-captions/model
     aural card demo/model --id user/las-digits
     aural publish demo/model user/las-digits
     aural corpora prompts-en data/prompts-en
@@ -20,20 +24,20 @@ Trouble is one line on standard error and exit code 2, never a traceback; AURAL_
 
 import os
 import sys
-from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from .cli_captions import CAPTION_EXAMPLE, EFFECTS_EXAMPLE, caption, effects
 from .cli_convert import CONVERT_EXAMPLE, convert
 from .cli_corpora import corpora_app
+from .cli_demo import demo_app
 from .cli_language import NGRAM_EXAMPLE, ngram
 from .cli_sounds import TAG_EXAMPLE, tag
 from .cli_speech import TRANSCRIBE_EXAMPLE, transcribe
 from .cli_training import EVALUATE_EXAMPLE, MERGE_EXAMPLE, TRAIN_EXAMPLE, evaluate, merge, recipes_app, train
-from .console import quiet_libraries, say_error
+from .console import say_error
 from .version import __version__
 
 app = typer.Typer(
@@ -43,8 +47,10 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
+app.add_typer(demo_app, name="demo")
 app.add_typer(recipes_app, name="recipes")
 app.add_typer(corpora_app, name="corpora")
+corpora_app.command(epilog=EFFECTS_EXAMPLE)(effects)
 
 
 def _show_version(wanted: bool) -> None:
@@ -62,76 +68,13 @@ def _root(
     pass
 
 
-class Demo(str, Enum):
-    """What a demo learns."""
-
-    strings = "strings"
-    drums = "drums"
-    bottleneck = "bottleneck"
-
-
-@app.command(
-    epilog="Example: `aural demo --out demo` · `aural demo drums --corpus data/drums` · `aural demo bottleneck`"
-)
-def demo(
-    what: Annotated[Demo, typer.Argument(help="Spoken strings, drums, or what attention is for.")] = Demo.strings,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for what it writes; default: demo, demo-drums, demo-bottleneck.")
-    ] = None,
-    long: Annotated[bool, typer.Option("--long", help="Strings: train longer, for a lower error.")] = False,
-    tiny: Annotated[bool, typer.Option("--tiny", help="A few seconds that only show that everything runs.")] = False,
-    corpus: Annotated[
-        Path | None, typer.Option(help="Drums: the folder that `aural corpora drums` made.", show_default=False)
-    ] = None,
-    processes: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Drums and bottleneck: trainings at once; default: one per core.", show_default=False
-        ),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="What the run follows from.")] = 0,
-) -> None:
-    """Train a small model on real sound, measure it, and draw what it attends to or hears.
-
-    **strings** (some ten minutes): Listen-Attend-Spell on speech that comes with aural. **drums** (six trainings of a
-    quarter of an hour): a spectrogram-patch transformer on single hits and mixes, in five folds by kit. **bottleneck**
-    (nine trainings of five minutes): word error rate over length, for spellers that see more or less of the speech.
-    """
-    quiet_libraries()
-    size = "long" if long else "tiny" if tiny else "standard"
-    if long and tiny:
-        raise typer.BadParameter("--long and --tiny exclude each other")
-    if what is Demo.strings:
-        from .demo import PLANS, run_demo
-
-        if corpus is not None or processes is not None:
-            raise typer.BadParameter("--corpus and --processes are for `aural demo drums` and `bottleneck`")
-        run_demo(out or Path("demo"), PLANS[size], seed=seed, console=Console())
-        return
-    if long:
-        raise typer.BadParameter("--long is for `aural demo strings`")
-    if what is Demo.bottleneck:
-        from .bottleneck import PLANS as BOTTLENECK_PLANS
-        from .bottleneck import run_bottleneck
-
-        if corpus is not None:
-            raise typer.BadParameter("--corpus is for `aural demo drums`")
-        print(run_bottleneck(out or Path("demo-bottleneck"), BOTTLENECK_PLANS[size], seed, processes, Console()))
-        return
-    from .drum_demo import PLANS as DRUM_PLANS
-    from .drum_demo import run_drums
-
-    if corpus is None:
-        raise typer.BadParameter("--corpus FOLDER is needed: `aural corpora drums FOLDER` makes it")
-    print(run_drums(corpus, out or Path("demo-drums"), DRUM_PLANS[size], seed, processes, Console()))
-
-
 app.command(epilog=TRAIN_EXAMPLE)(train)
 app.command(epilog=EVALUATE_EXAMPLE)(evaluate)
 app.command(epilog=MERGE_EXAMPLE)(merge)
 app.command(epilog=TRANSCRIBE_EXAMPLE)(transcribe)
 app.command(epilog=NGRAM_EXAMPLE)(ngram)
 app.command(epilog=TAG_EXAMPLE)(tag)
+app.command(epilog=CAPTION_EXAMPLE)(caption)
 app.command(epilog=CONVERT_EXAMPLE)(convert)
 
 

@@ -115,7 +115,7 @@ def tag(
     _check_options(events, top_k, shaping)
     form = _form(events, len(files), as_json, as_csv, audacity)
     if out is not None:
-        _check_out(out, files)
+        check_out(out, files)
     hear, labels = _hearing(model, device or "cpu", window, hop, batch_size or BATCH_SIZE)
     thresholds = _thresholds(threshold or [], labels, THRESHOLD if events else 0.0)
     label_thresholds(thresholds, labels)
@@ -181,7 +181,7 @@ def _check_options(events: bool, top_k: int | None, shaping: dict[str, float]) -
         raise typer.BadParameter(f"{', '.join(useless)}: only for --events")
 
 
-def _check_out(out: Path, files: list[Path]) -> None:
+def check_out(out: Path, files: list[Path]) -> None:
     """Refuse, before the hours of work, a file that cannot be written or must not be lost."""
     if out.is_dir():
         raise IsADirectoryError(f"--out {out}: is a folder; a file is needed")

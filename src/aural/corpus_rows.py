@@ -11,11 +11,10 @@ from typing import Any
 
 from datasets import Dataset, load_dataset, load_from_disk
 
+from .processing.audio import ENDINGS
 from .training.data import METADATA, read_table, undecoded
 from .training.fingerprints import digest, file_marks
 from .training.source_files import FORMATS, find_source, read_hub
-
-ENDINGS = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".rf64")
 
 
 @dataclass(frozen=True)

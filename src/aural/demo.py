@@ -18,7 +18,7 @@ import torch
 import transformers
 from rich.console import Console
 from rich.progress import track
-from transformers import Seq2SeqTrainingArguments, set_seed
+from transformers import PreTrainedModel, Seq2SeqTrainingArguments, set_seed
 
 from .configuration import LasConfig
 from .modeling import LasForConditionalGeneration
@@ -127,27 +127,34 @@ def make_model(processor: AuralProcessor, hidden: int, **changes: Any) -> LasFor
 
 
 def train(
-    model: LasForConditionalGeneration, data: ComposedStrings, plan: DemoPlan, seed: int, folder: str, console: Console
+    model: PreTrainedModel,
+    data: ComposedStrings,
+    plan: DemoPlan,
+    seed: int,
+    folder: str,
+    console: Console,
+    **changes: Any,
 ) -> None:
-    """Run the curriculum through the Trainer; `folder` is for its own files."""
-    arguments = Seq2SeqTrainingArguments(
-        output_dir=folder,
-        max_steps=plan.updates,
-        per_device_train_batch_size=plan.batch_size,
-        train_sampling_strategy="sequential",  # the order of the items is the curriculum
-        learning_rate=plan.learning_rate,
-        lr_scheduler_type="linear",
-        warmup_steps=min(200, plan.updates // 4),
-        weight_decay=0.01,
-        max_grad_norm=2.0,
-        dataloader_num_workers=1,
-        dataloader_pin_memory=torch.cuda.is_available(),
-        logging_steps=25,
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-        seed=seed,
-    )
+    """Run the curriculum through the Trainer; `folder` is for its own files, `changes` are of the arguments."""
+    options: dict[str, Any] = {
+        "output_dir": folder,
+        "max_steps": plan.updates,
+        "per_device_train_batch_size": plan.batch_size,
+        "train_sampling_strategy": "sequential",  # the order of the items is the curriculum
+        "learning_rate": plan.learning_rate,
+        "lr_scheduler_type": "linear",
+        "warmup_steps": min(200, plan.updates // 4),
+        "weight_decay": 0.01,
+        "max_grad_norm": 2.0,
+        "dataloader_num_workers": 1,
+        "dataloader_pin_memory": torch.cuda.is_available(),
+        "logging_steps": 25,
+        "save_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+        "seed": seed,
+    }
+    arguments = Seq2SeqTrainingArguments(**{**options, **changes})
     trainer = AuralTrainer(model, arguments, data_collator=SpeechCollator(pad_to_multiple_of=48), train_dataset=data)
     trainer.pop_callback(transformers.PrinterCallback)  # it prints every log; the bar shows the loss
     trainer.add_callback(RichProgress(console))
@@ -155,7 +162,7 @@ def train(
 
 
 def measure(
-    model: LasForConditionalGeneration,
+    model: PreTrainedModel,
     processor: AuralProcessor,
     clips: Sequence[tuple[Any, str]],
     label: str,
@@ -165,7 +172,7 @@ def measure(
     """Transcribe `(audio, text)` pairs with the model's own beam search and score them.
 
     Args:
-        model, processor: What transcribes.
+        model, processor: What transcribes; a CTC model by its best path.
         clips: What is spoken.
         label: Of the progress bar.
         console: Where it is shown.

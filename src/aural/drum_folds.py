@@ -145,7 +145,7 @@ def train_tagger(
         options=options,
         augment_features=RandomEqualizer(EQUALIZER_DB, std=std),
     )
-    _fit(model, mixes, plan, seed, callbacks)
+    fit(model, mixes, plan, seed, callbacks)
     return model.eval(), extractor
 
 
@@ -153,24 +153,45 @@ def train_classifier(
     hits: Sequence[DrumHit], plan: DrumPlan, seed: int, callbacks: Sequence[TrainerCallback] = ()
 ) -> tuple[SpectrogramTransformerForAudioClassification, LogMelFeatureExtractor]:
     """Train on single `hits`, through the Trainer; the same seed gives the same weights."""
-    extractor = LogMelFeatureExtractor(num_mel_bins=64, low_freq=30.0, normalize=None, mel_floor=STROKE_FLOOR)
-    waves = [presented(hit)[: round(STROKE_SECONDS * SAMPLING_RATE)] for hit in hits]
-    mean, std = estimate_mean_std(waves, extractor, progress=False)
-    extractor = with_statistics(extractor, mean, std)
+    extractor, equalizer = stroke_features(hits)
     set_seed(seed)
     model = SpectrogramTransformerForAudioClassification(make_config(extractor, plan, multi_label=False))
-    equalizer = RandomEqualizer(STROKE_EQUALIZER_DB, std=std)
     strokes = DrumStrokes(hits, extractor, plan.strokes, seed, seconds=STROKE_SECONDS, augment_features=equalizer)
-    _fit(model, strokes, plan, seed, callbacks)
+    fit(model, strokes, plan, seed, callbacks)
     return model.eval(), extractor
 
 
-def _fit(model: Any, dataset: Any, plan: DrumPlan, seed: int, callbacks: Sequence[TrainerCallback]) -> None:
+def stroke_features(hits: Sequence[DrumHit]) -> tuple[LogMelFeatureExtractor, RandomEqualizer]:
+    """The features of single hits, normalised by those at hand, and how training varies them."""
+    extractor = LogMelFeatureExtractor(num_mel_bins=64, low_freq=30.0, normalize=None, mel_floor=STROKE_FLOOR)
+    waves = [presented(hit)[: round(STROKE_SECONDS * SAMPLING_RATE)] for hit in hits]
+    mean, std = estimate_mean_std(waves, extractor, progress=False)
+    return with_statistics(extractor, mean, std), RandomEqualizer(STROKE_EQUALIZER_DB, std=std)
+
+
+def fit(
+    model: Any,
+    dataset: Any,
+    plan: DrumPlan,
+    seed: int,
+    callbacks: Sequence[TrainerCallback] = (),
+    collator: Any = None,
+) -> None:
+    """Train a model on every item of a set once, through the Trainer.
+
+    Args:
+        model: of sounds; changed in place.
+        dataset: Its items, in the order of the updates.
+        plan: Says how many make an update, and how fast is learnt.
+        seed: Of what the model draws.
+        callbacks: Of the Trainer.
+        collator: From items to batches; default: that of labelled sounds.
+    """
     with TemporaryDirectory() as folder:
         trainer = AuralTrainer(
             model,
             _arguments(folder, len(dataset), plan, seed),
-            data_collator=SoundCollator(len(LABELS), time_patches=model.config.time_patches),
+            data_collator=collator or SoundCollator(len(LABELS), time_patches=model.config.time_patches),
             train_dataset=dataset,
             callbacks=list(callbacks),
         )

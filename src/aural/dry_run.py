@@ -14,7 +14,7 @@ from rich.filesize import decimal
 from rich.table import Table
 from transformers import set_seed
 
-from .run_tasks import Task, seed_of
+from .run_tasks import Task
 from .runs import Sets, make_task, make_trainer, open_sets, without_misfits
 from .training.feature_cache import bytes_per_hour
 from .training.frame_batches import frame_lengths
@@ -67,7 +67,7 @@ def dry_run(recipe: Recipe, console: Console | None = None) -> DryRun:
     console = console or Console(stderr=True)
     asked, recipe = recipe, replace(recipe, data=replace(recipe.data, cache=None))  # nothing is kept
     sets = open_sets(recipe)
-    set_seed(seed_of(recipe))
+    set_seed(recipe.seed)
     task = make_task(recipe, sets.train, console)
     sets = without_misfits(sets, task)
     with TemporaryDirectory() as scratch:
@@ -98,7 +98,7 @@ def _measured(recipe: Recipe, task: Task, sets: Sets, trainer: AuralTrainer) -> 
     kept = (trainer.args.save_total_limit or 3) + 1  # a new one is whole before an old one goes
     return DryRun(
         sets={role: _facts(rows) for role, rows in _roles(sets).items()},
-        vocabulary=_vocabulary(task),
+        vocabulary=task.outputs,
         parameters=parameters,
         trainable=trainable,
         updates=updates,
@@ -134,13 +134,6 @@ def _cache(recipe: Recipe, task: Task, sets: Sets) -> int | None:
     return round(bytes_per_hour(extractor) * sum(one or 0.0 for one in seconds) / 3600)
 
 
-def _vocabulary(task: Task) -> list[str]:
-    if task.target == "label":
-        return list(task.model.config.label2id)
-    tokenizer = task.processing.tokenizer
-    return [str(token) for token in tokenizer.convert_ids_to_tokens(range(len(tokenizer)))]
-
-
 def _roles(sets: Sets) -> Mapping[str, Rows]:
     evaluation = {} if sets.eval is None else {"eval": sets.eval}
     return {"train": sets.train, **evaluation, **{f"test: {name}": rows for name, rows in sets.test.items()}}
@@ -173,7 +166,7 @@ def render(plan: DryRun) -> list[Table | str]:
     shown = " ".join(plan.vocabulary[:60]) + (" …" if len(plan.vocabulary) > 60 else "")
     return [
         table,
-        f"{len(plan.vocabulary)} outputs: {shown}",
+        *([f"{len(plan.vocabulary)} outputs: {shown}"] if plan.vocabulary else []),
         f"{plan.parameters:,} parameters, {plan.trainable:,} of them learn",
         f"{plan.updates:,} updates of {plan.clips_per_update:.1f} clips; {plan.padding_share:.1%} of it padding",
         f"about {_clock(plan.seconds)} of training here, without evaluations, and {decimal(plan.disk)} of disk",

@@ -1,6 +1,7 @@
 """What a model writes as it learns: transcripts of a few evaluation clips, and where it listened to the first.
 
-Files stand in `OUTPUT/examples/`, one pair per evaluation; trackers that take text and pictures get both.
+Files stand in `OUTPUT/examples/`, one pair per evaluation; of a model without attention there is no picture. Trackers
+that take text and pictures get both.
 """
 
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from .processing import AuralProcessor, load_audio
 from .processing.files import write_whole
 from .processing.plots import plot_alignment, save_figure
+from .training.references import first_reference
 from .transcript import Transcript
 from .transcription import transcribe
 
@@ -22,7 +24,7 @@ class ExamplesCallback(TrainerCallback):
     """After each evaluation, write what the model hears in some clips, by the main process.
 
     Args:
-        rows: Clips, `{"audio", "text"}` each.
+        rows: Clips, `{"audio", "text"}` each; of several texts the first is shown.
         processor: Of the model.
     """
 
@@ -30,7 +32,7 @@ class ExamplesCallback(TrainerCallback):
         self.processor = processor
         rate = processor.feature_extractor.sampling_rate
         self.waves = [load_audio(row["audio"], rate) for row in rows]
-        self.texts = [row["text"] for row in rows]
+        self.texts = [first_reference(row["text"]) for row in rows]
         self.trackers: Sequence[Any] = ()
 
     def on_evaluate(
@@ -60,8 +62,10 @@ class ExamplesCallback(TrainerCallback):
             f"spoken:  {spoken}\nwritten: {one.text}\n\n" for spoken, one in zip(self.texts, heard, strict=True)
         )
         write_whole(folder / f"{stem}.txt", text)
-        figure = self.picture(heard[0], f"after {state.global_step} updates: “{heard[0].text}”")
-        save_figure(figure, folder / f"{stem}.png", dpi=100)
+        figure = None
+        if heard[0].alignment.numel():  # CTC alone attends nowhere
+            figure = self.picture(heard[0], f"after {state.global_step} updates: “{heard[0].text}”")
+            save_figure(figure, folder / f"{stem}.png", dpi=100)
         for tracker in self.trackers:
             _track(tracker, state.global_step, text, figure)
 
@@ -83,4 +87,5 @@ def _track(tracker: Any, step: int, text: str, figure: Any) -> None:
     """Text and picture to a callback of transformers that has a TensorBoard writer; others take numbers alone."""
     if (writer := getattr(tracker, "tb_writer", None)) is not None:
         writer.add_text("examples", text.replace("\n", "  \n"), step)
-        writer.add_figure("alignment", figure, step, close=False)
+        if figure is not None:
+            writer.add_figure("alignment", figure, step, close=False)

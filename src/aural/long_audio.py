@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from .decoding import decoding_options
 from .processing import AuralProcessor
 from .processing.audio import UnknownLengthError, audio_duration, load_audio
 from .processing.pauses import Cutting, Stretch, speech_stretches
@@ -25,7 +24,7 @@ from .processing.segments import Segment, spread_words
 from .processing.speech_energy import Detector, EnergyDetector
 from .processing.stitching import stitched
 from .processing.streaming import open_stream
-from .recognition import recognize_batch
+from .recognition import recognize_batch, recognizer_of
 from .transcript import Transcript
 
 MAX_SECONDS = 15.0  # a stretch, unless the model's generation_config sets another `max_seconds`
@@ -46,7 +45,7 @@ def longest_stretch(model: PreTrainedModel, max_seconds: float | None = None) ->
     """
     chosen = max_seconds
     if chosen is None:
-        chosen = getattr(model.generation_config, "max_seconds", None) or MAX_SECONDS
+        chosen = getattr(getattr(model, "generation_config", None), "max_seconds", None) or MAX_SECONDS
     return Cutting.up_to(float(chosen)).max_seconds
 
 
@@ -205,7 +204,7 @@ def transcribe_long(
         vad: What finds the pauses: "energy", or "silero" with the package silero-vad.
         progress: Called after each batch with the seconds heard and the recording's length (None if its header tells
             none).
-        generate_kwargs: As `decoding_options` takes them, such as `num_beams=8`.
+        generate_kwargs: As `transcribe` takes them, such as `num_beams=8`.
 
     Yields:
         Segments in order of time, none for silence; words have times in the recording. Those of a model without
@@ -220,7 +219,7 @@ def transcribe_long(
         ...     print(f"{segment.start:.1f} s: {segment.text}")
     """
     rate, cutting = processor.feature_extractor.sampling_rate, Cutting.up_to(longest_stretch(model, max_seconds))
-    options = decoding_options(generate_kwargs, processor.tokenizer, model.device)
+    options = recognizer_of(model, processor).options(generate_kwargs)
 
     def recognize(waves: list[np.ndarray]) -> Sequence[Transcript]:
         return recognize_batch(waves, model, processor, options)

@@ -12,21 +12,22 @@ from .processing.trouble import Trouble
 class Transcript:
     """The text of one clip, and what is known about it.
 
-    A model without attention (`attention_kind="none"`) tells no times: `words` and `token_times` are empty, nothing is
-    known of coverage, and no trouble is found.
+    A speller without attention (`attention_kind="none"`) tells no times: `words` and `token_times` are empty, nothing
+    is known of coverage, and no trouble is found. A CTC model tells times; of it there is no alignment, no coverage
+    and no trouble either.
 
     Attributes:
         text: What the model wrote.
         seconds: Length of the audio.
         source: The file, or `"audio 0"`, … for audio given otherwise.
         alignment: Attention `(tokens, listener frames)` of each written token, `<eos>` last; one head, or their mean.
-            One column, all ones, from a model without attention.
+            One column, all ones, from a speller without attention; of a text decoder, over time patches.
         tokens: The written tokens, as the tokenizer names them.
-        seconds_per_frame: Seconds per listener frame of `alignment`.
+        seconds_per_frame: Seconds per listener frame or time patch.
         words: The words of `text`, with times and confidence. Of phonemes, what stands between two word borders.
         token_times: The same of each of `tokens`, such as characters; those of a word lie inside its times.
         confidence: Geometric mean of the probabilities of all tokens, `<eos>` among them, 0 to 1. They are the
-            model's own for this text, whatever else had a say in the search for it.
+            model's own for this text, whatever else had a say in the search for it. By CTC, a token's is its highest.
         coverage: Share of the speech that attention covered, 0 to 1; None without attention.
         troubles: Stretches in doubt, in order of time: looped, dropped, or gone back over.
         alternatives: Texts and their scores, best first, `text` among them, when several were asked for.

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedModel
 
-from .decoding import decoding_options
 from .long_audio import longest_stretch, transcribe_recordings
 from .processing import AuralProcessor
-from .recognition import load_recognizer, recognize_batch
+from .recognition import load_recognizer, recognize_batch, recognizer_of
 from .transcript import Transcript
 
 
@@ -36,7 +35,8 @@ def transcribe(
             alternatives. Default: the model's `generation_config.max_seconds`, else 15.
         vad: What finds the pauses: "energy", or "silero" with the package silero-vad.
         generate_kwargs: For `model.generate`, such as `num_beams=8`; `lm`, `ngram` and `hot_words` may be given by
-            name (`decoding_options`).
+            name (`decoding_options`). For a CTC model `num_beams`, `ngram`, `lexicon`, `hot_words` and their like
+            (`CtcRecognizer.options`); without any, its best path is taken.
 
     Returns:
         One `Transcript` per clip, in order.
@@ -61,7 +61,7 @@ def transcribe(
     if processor is None:
         raise ValueError("processor=None: a loaded model needs its processor")
     sources = list(audio) if isinstance(audio, list | tuple) else [audio]
-    options = decoding_options(generate_kwargs, processor.tokenizer, model.device)
+    options = recognizer_of(model, processor).options(generate_kwargs)
 
     def recognize(waves: Sequence[np.ndarray], names: Sequence[str]) -> list[Transcript]:
         return recognize_batch(waves, model, processor, options, names, nbest)

@@ -87,3 +87,34 @@ def test_save_and_load_keep_every_field(tmp_path):
 def test_an_impossible_value_is_refused_with_its_numbers(fields, message):
     with pytest.raises(Exception, match=message):
         tiny_spectrogram_config(**fields)
+
+
+@pytest.mark.parametrize(
+    ("stride", "shift", "rate", "samples"), [(4, 10.0, 16_000, 640), (2, 12.5, 16_000, 400), (3, 10, 22_050, 661.5)]
+)
+def test_samples_from_column_to_column_follow_from_stride_shift_and_rate(stride, shift, rate, samples):
+    config = SpectrogramTransformerConfig(patch_stride=[10, stride], frame_shift_ms=shift, sampling_rate=rate)
+    assert config.inputs_to_logits_ratio == samples
+    assert type(config.inputs_to_logits_ratio) is type(samples)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"vocab_size": 0}, "vocab_size=0 must be at least 1"),
+        ({"vocab_size": 2}, r"eos_token_id=2 must be in \[0, vocab_size=2\)"),
+        ({"pad_token_id": 9}, r"pad_token_id=9 must be in \[0, vocab_size=9\)"),
+        ({"eos_token_id": [2, 0]}, r"eos_token_id=\[2, 0\] must name an id, and not pad_token_id"),
+        ({"patch_stride": [10, 5]}, r"patch_stride=5 along time; a CTC head .* needs a column every 4 frames at most"),
+        ({"sampling_rate": 0}, "sampling_rate=0 must be at least 1"),
+    ],
+)
+def test_a_ctc_head_that_cannot_be_is_refused(fields, message):
+    with pytest.raises(Exception, match=message):
+        SpectrogramTransformerConfig(**{"vocab_size": 9, "patch_stride": [10, 4], **fields})
+
+
+def test_without_a_vocabulary_nothing_is_asked_of_ids_and_strides():
+    config = SpectrogramTransformerConfig(pad_token_id=None, eos_token_id=None)
+    assert (config.vocab_size, config.blank_id, config.end_ids) == (None, 0, [])
+    assert SpectrogramTransformerConfig(eos_token_id=[2, 3]).end_ids == [2, 3]

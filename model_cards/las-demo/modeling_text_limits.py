@@ -1,14 +1,11 @@
-"""Where a LAS text ends: at a length that follows from the clip's own frames, and not before the speller means it."""
+"""Where a text ends: at a length that follows from the clip's own frames, and not before the decoder means it."""
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from transformers.generation import LogitsProcessor
-
-from .configuration_las import LasConfig
-from .modeling_listener import ListenerOutput
 
 NUM_BEAMS = 4
 MAX_LENGTH = 4096  # tokens; the limit that follows from the frames comes first for any clip under two minutes
@@ -16,20 +13,21 @@ MAX_TOKENS_PER_SECOND = 30.0  # fast speech has about 20 characters a second
 MIN_LIMIT = 16  # tokens, so that a very short clip can still hold a word
 
 
-def token_limits(
-    features: torch.Tensor | None,
-    mask: torch.Tensor | None,
-    encoder_outputs: ListenerOutput | None,
-    config: LasConfig,
-    rate: float,
-) -> torch.Tensor:
-    """Most tokens per clip, `(batch,)`: `rate` per second of its real frames, at least 16.
+class Ending(Protocol):
+    """What a config tells of the ends of its texts."""
+
+    eos_token_id: int | list[int] | None
+
+    @property
+    def vocab_size(self) -> int:
+        """Size of the vocabulary."""
+
+
+def token_limits(seconds: torch.Tensor, rate: float) -> torch.Tensor:
+    """Most tokens per clip, `(clips,)`: `rate` per second of it, at least 16.
 
     Args:
-        features: `(batch, frames, mels)`, or None with `encoder_outputs`.
-        mask: `(batch, frames)`, 1 on real frames.
-        encoder_outputs: What the listener returned, when the features are not at hand.
-        config: Gives seconds per frame.
+        seconds: How long each clip is, `(clips,)`.
         rate: Tokens per second.
 
     Raises:
@@ -37,13 +35,14 @@ def token_limits(
     """
     if not (rate > 0 and math.isfinite(rate)):
         raise ValueError(f"max_tokens_per_second={rate} must be above 0 (or None for no limit)")
-    if encoder_outputs is not None:
-        seconds = encoder_outputs.mask.sum(-1) * config.seconds_per_listener_frame
-    else:
-        assert features is not None
-        frames = torch.full(features.shape[:1], features.shape[1], device=features.device)
-        seconds = (frames if mask is None else mask.sum(-1)) * (config.frame_shift_ms / 1000)
     return (seconds * rate).ceil().long().clamp(min=MIN_LIMIT)
+
+
+def frame_counts(features: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    """Real frames of features `(clips, frames, mels)` with mask `(clips, frames)` or None: `(clips,)`."""
+    if mask is not None:
+        return mask.sum(-1)
+    return torch.full(features.shape[:1], features.shape[1], device=features.device)
 
 
 class EndByLength(LogitsProcessor):
@@ -94,7 +93,7 @@ def first_said(name: str, said: Sequence[Mapping[str, Any]], default: Any = None
     return next((d[name] for d in said if d.get(name) is not None), default)
 
 
-def end_ids(config: LasConfig, said: Sequence[Mapping[str, Any]]) -> list[int]:
+def end_ids(config: Ending, said: Sequence[Mapping[str, Any]]) -> list[int]:
     """The ids of the vocabulary that end a text in one `generate` call.
 
     Args:
@@ -112,22 +111,21 @@ def ids_on(device: torch.device, ids: Sequence[int]) -> torch.Tensor:
     return torch.cat(each) if each else torch.empty(0, dtype=torch.long, device=device)
 
 
-def end_by_length(
-    config: LasConfig,
-    said: Sequence[Mapping[str, Any]],
-    features: torch.Tensor | None,
-    attention_mask: torch.Tensor | None = None,
-    encoder_outputs: ListenerOutput | None = None,
-) -> EndByLength | None:
+def end_by_length(config: Ending, said: Sequence[Mapping[str, Any]], seconds: torch.Tensor) -> EndByLength | None:
     """The limit for the clips of one `generate` call; None where it is lifted, or where nothing can end a text.
 
     Args:
         config: The model's.
         said: What the caller passed, and the generation configs, as dicts; the first that says something counts.
-        features, attention_mask, encoder_outputs: As in `token_limits`.
+        seconds: How long each clip is, `(clips,)`.
     """
-    rate = next((d["max_tokens_per_second"] for d in said if "max_tokens_per_second" in d), MAX_TOKENS_PER_SECOND)
+    rate = said_rate(said)
     ends = end_ids(config, said)
     if rate is None or not ends:
         return None
-    return EndByLength(token_limits(features, attention_mask, encoder_outputs, config, rate), ends[0])
+    return EndByLength(token_limits(seconds, rate), ends[0])
+
+
+def said_rate(said: Sequence[Mapping[str, Any]]) -> float | None:
+    """Tokens per second that one `generate` call allows; None, which can be said too: any number."""
+    return next((d["max_tokens_per_second"] for d in said if "max_tokens_per_second" in d), MAX_TOKENS_PER_SECOND)
