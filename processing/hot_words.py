@@ -176,6 +176,7 @@ def _word_ends(tokenizer: Any) -> set[int] | None:
     special = set(tokenizer.all_special_ids)
     usual = [token for token in range(len(tokenizer)) if token not in special]
     alone = len(tokenizer.decode([usual[-1]]))
-    joined = {token: tokenizer.decode([usual[-1], token]) for token in usual}
+    # With a symbol after it, since a CTC tokenizer leaves out white space at the ends.
+    joined = {token: tokenizer.decode([usual[-1], token, usual[-1]]) for token in usual}
     ends = {token for token, text in joined.items() if text[alone : alone + 1].isspace()}
     return None if len(ends) == len(usual) else ends | {tokenizer.eos_token_id}

@@ -12,6 +12,7 @@ import soundfile
 
 from aural import load_audio
 from aural.bottleneck_report import report_table
+from aural.string_report import told
 from aural.training.clips import clips_folder
 
 ROOT = Path(__file__).parent.parent
@@ -96,6 +97,41 @@ def test_every_error_rate_is_in_a_report():
 def test_the_table_of_the_bottleneck_is_in_its_report():
     report = json.loads((ROOT / "model_cards" / "bottleneck.json").read_text())
     assert report_table(report, [1, 3, 6, 9, 12]).strip() in README
+
+
+def test_the_table_of_heads_is_in_its_report():
+    report = json.loads((ROOT / "model_cards" / "strings.json").read_text())
+    assert told(report).split("\n\n")[0] in README
+
+
+def test_the_table_of_captions_is_in_its_report():
+    results = json.loads((ROOT / "model_cards" / "captions" / "report.json").read_text())["results"]
+    for result in results:
+        low, high = result["exact_interval"]
+        cells = [f"{result['exact']:.1%} ({low:.1%} to {high:.1%})"]
+        cells += [f"{result['slots'][name]:.1%}" for name in ("sources", "order", "counts", "overlap")]
+        row = f"| {result['split']} | {result['clips']} | {' | '.join(cells)} | {100 * result['bleu_4']:.1f} |"
+        assert row in README
+
+
+def test_what_is_said_of_pre_training_is_in_its_report():
+    results = json.loads((ROOT / "model_cards" / "drums-pretraining.json").read_text())["results"]
+    accuracy, recall = results["accuracy"], results["macro_recall"]
+    said = " ".join(README.split())
+    means = [f"{accuracy[name]['mean']:.2f}" for name in ("pre-trained", "from scratch", "difference")]
+    assert (
+        f"accuracy is {means[0]} after pre-training and {means[1]} from scratch, a difference of {means[2]} with a "
+        f"spread over folds of {accuracy['difference']['spread']:.2f}" in said
+    )
+    assert f"macro recall {recall['pre-trained']['mean']:.2f} and {recall['from scratch']['mean']:.2f}" in said
+
+
+def test_what_a_step_of_pre_training_costs_was_measured():
+    masked, every = json.loads((ROOT / "model_cards" / "bench-pretraining.json").read_text())["rows"]
+    assert masked["ratio"] >= masked["bar"]
+    said = " ".join(README.split())
+    assert f"at 80% masking costs {1 / masked['ratio']:.0%} of a supervised step" in said
+    assert 0.9 < every["ratio"] < 1.1 and "SSAST's objective, which runs every patch, as much as one" in said
 
 
 def drum_rows(report: dict) -> list[str]:

@@ -10,7 +10,7 @@ What is notable here:
   kits never heard no caption is right by the effects alone.
 - The sounds of a part follow each other with a short gap. The next part begins a longer gap after the last of them,
   or, in a mix that overlaps, while it sounds. Nothing in between: a caption is never a matter of taste.
-- Every caption has several wordings (`mix_grammar.captions`). Training hears one of them, drawn anew for each item.
+- Every caption has several wordings (`mix_grammar.captions`). An item has one of them, drawn anew for each.
 - All follows from (seed, epoch, index). Descriptions of several parts are divided by their sha1 into those that
   training composes and those that only the test does.
 """
@@ -25,7 +25,7 @@ import torch
 
 from .compose import DRAWS, Stage, is_held_out
 from .data import Augmentation
-from .mix_grammar import FAMILIES, MOST_PARTS, MOST_SOUNDS, Description, Part, captions
+from .mix_grammar import FAMILIES, MOST_PARTS, MOST_SOUNDS, WORDINGS, Description, Part, captions
 from .mix_sounds import SAMPLING_RATE, MixSound
 
 ANY_PARTS = (Stage(1.0, 1, MOST_PARTS),)
@@ -102,6 +102,7 @@ class MixCaptions(torch.utils.data.Dataset):
         group: consecutive items that share their number of parts, so that a batch read in order has little padding.
         spread: how much mixes vary.
         augment_features: changes features `(frames, mels)`, drawing only from the generator that it is handed.
+        wordings: how many of a caption's wordings items draw from, the canonical one first.
 
     Raises:
         ValueError: no drum or too few sources, a count or group below 1, stages that do not end at 1 or ask for other
@@ -119,6 +120,7 @@ class MixCaptions(torch.utils.data.Dataset):
         group: int = 1,
         spread: MixSpread | None = None,
         augment_features: Augmentation | None = None,
+        wordings: int = len(WORDINGS),
     ) -> None:
         self.by_source: dict[str, dict[str, list[MixSound]]] = {}  # and by kit
         for sound in sounds:
@@ -135,7 +137,9 @@ class MixCaptions(torch.utils.data.Dataset):
             raise ValueError(f"processor is for {rate} Hz; the sounds have {SAMPLING_RATE}")
         self.count, self.seed, self.processor, self.stages = count, seed, processor, tuple(stages)
         self.held_out, self.group, self.spread = held_out, group, spread or MixSpread()
-        self.augment_features = augment_features
+        if not 1 <= wordings <= len(WORDINGS):
+            raise ValueError(f"wordings={wordings} must be from 1 to {len(WORDINGS)}")
+        self.augment_features, self.wordings = augment_features, wordings
         self._at_speed: dict[tuple[int, float], np.ndarray] = {}
         # In shared memory, so that workers kept over epochs see the change.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
@@ -154,7 +158,7 @@ class MixCaptions(torch.utils.data.Dataset):
     def __getitem__(self, index: int) -> dict[str, Any]:
         mix = self.compose(index)
         rng = self._generator(index, 1)
-        text = mix.texts[rng.integers(len(mix.texts))]
+        text = mix.texts[rng.integers(min(self.wordings, len(mix.texts)))]
         # Not padded, whatever the extractor's default is: the collator pads, and knows then what is padding.
         item = self.processor(audio=mix.audio, sampling_rate=SAMPLING_RATE, text=text, audio_kwargs={"padding": False})
         features = item["input_features"][0]

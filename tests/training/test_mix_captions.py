@@ -128,6 +128,11 @@ def test_items_have_features_and_one_of_the_wordings(sounds):
         assert parse(text) == mix.told
         places.add(mix.texts.index(text))
     assert places == {0, 1, 2}
+    plain = MixCaptions(sounds, 20, 6, processor, stages=(Stage(1.0, 2, 2),), wordings=1)
+    assert all(processor.decode(plain[index]["labels"]) == plain.compose(index).texts[0] for index in range(20))
+    for wordings in (0, 4):
+        with pytest.raises(ValueError, match=f"wordings={wordings} must be from 1 to 3"):
+            MixCaptions(sounds, 20, 6, processor, wordings=wordings)
 
 
 def test_features_are_augmented_from_a_generator_of_their_own(sounds):
