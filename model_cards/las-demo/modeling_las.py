@@ -262,7 +262,7 @@ class LasForConditionalGeneration(LasPreTrainedModel, LasGenerationMixin):
         """Decoder inputs `(batch, targets)` for `labels`, for collators of whoever computes the loss outside."""
         return shift_right(labels, self.config.blank_id, self.config.decoder_start_token_id)
 
-    def _logits(self, states: torch.Tensor, cache: LasCache | None) -> torch.Tensor:
+    def _logits(self, states: torch.Tensor, cache: LasCache | None = None) -> torch.Tensor:
         linear = call if cache is None or cache.weights is None else cache.weights.linears
         first, *others = self.output_mlp
         states = linear(first, states)
