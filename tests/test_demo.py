@@ -11,7 +11,8 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from aural import load_recognizer, transcribe
-from aural.demo import PLANS, _replace, _say, make_model, make_processor, one_thread, run_demo, train
+from aural.demo import PLANS, _say, make_model, make_processor, one_thread, run_demo, train
+from aural.demo_folder import replace_folder
 from aural.training.clips import load_clips
 from aural.training.compose import ComposedStrings
 
@@ -110,7 +111,7 @@ def test_an_earlier_demo_is_put_back_when_it_cannot_be_replaced(tmp_path, monkey
 
     monkeypatch.setattr(Path, "rename", refused)
     with pytest.raises(PermissionError):
-        _replace(finished, out)
+        replace_folder(finished, out)
     assert (out / "report.json").read_text() == "an earlier one"
 
 

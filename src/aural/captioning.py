@@ -15,14 +15,12 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from transformers import AutoProcessor
 
-from .loading import load_config, no_conversion
+from .loading import load_writer
 from .modeling.maps import as_grid
 from .modeling.spectrogram_seq2seq import SpectrogramTransformerForConditionalGeneration
 from .processing import AuralProcessor
 from .processing.alignment import confidence, word_tokens
-from .processing.folders import check_features_fit, check_tokenizer_fits, said_of
 from .processing.grid import PatchGrid, patch_grid
 from .processing.streaming import open_stream
 
@@ -105,16 +103,8 @@ def load_captioner(folder: str | Path, device: str | torch.device = "cpu") -> tu
         OSError: There is no such folder, or it holds no whole model.
         ValueError: The model is of another family, or the vocabulary or the features do not fit it.
     """
-    config = load_config(folder, "caption")
-    with said_of(folder):
-        processor = AutoProcessor.from_pretrained(folder)
-    if not isinstance(processor, AuralProcessor):
-        raise ValueError(f"{folder} holds a {type(processor).__name__}, not an AuralProcessor")
-    check_tokenizer_fits(config, processor.tokenizer, folder)
-    check_features_fit(config, processor.feature_extractor, folder)
-    with said_of(folder), no_conversion():
-        model: Any = CaptionModel.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
-    return model.to(device).eval(), processor
+    model, processor = load_writer(folder, "caption", device)
+    return cast(CaptionModel, model), processor
 
 
 def longest_window(model: CaptionModel, max_seconds: float | None = None) -> float:

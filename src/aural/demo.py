@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -21,6 +20,7 @@ from rich.progress import track
 from transformers import PreTrainedModel, Seq2SeqTrainingArguments, set_seed
 
 from .configuration import LasConfig
+from .demo_folder import demo_folder, refuse_foreign
 from .modeling import LasForConditionalGeneration
 from .processing import AuralProcessor, LogMelFeatureExtractor, train_tokenizer
 from .processing.plots import plot_alignment, save_figure
@@ -38,6 +38,7 @@ from .transcription import transcribe
 
 WORDS = ("digit", "letter", "phonetic")
 PICTURE = "alignment.png"
+PARTS = ("model", REPORT_NAME, PICTURE)  # of what it writes
 CTC_SHARE = 0.5  # of CTC in decoding
 LONGEST = 8.0  # seconds of the strings that training composes
 TEST_SEED = 20_000  # added to the run's seed: strings that no other part of the run composes
@@ -227,19 +228,16 @@ def run_demo(out: Path, plan: DemoPlan, seed: int = 0, console: Console | None =
     """
     console = console or Console()
     out = out.resolve()
-    _refuse_foreign(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
+    refuse_foreign(out, PARTS, REPORT_NAME)
     words = load_clips(WORDS)
     processor = make_processor([clip.text for clip in words])
     set_seed(seed)
     model = make_model(processor, plan.hidden)
     _say(console, _opening(words, plan, model))
-    with TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch, one_thread():
-        folder = Path(scratch) / "demo"
-        folder.mkdir()
+    with demo_folder(out, PARTS, REPORT_NAME) as folder, one_thread():
         started = time.perf_counter()
         data = ComposedStrings(words, processor, plan.updates * plan.batch_size, seed, group=plan.batch_size)
-        train(model, data, plan, seed, f"{scratch}/trainer", console)
+        train(model, data, plan, seed, f"{folder.parent}/trainer", console)
         trained = time.perf_counter()
         test = ComposedStrings(words, processor, plan.strings, seed + TEST_SEED, STRINGS, held_out=True)
         report = {
@@ -249,7 +247,6 @@ def run_demo(out: Path, plan: DemoPlan, seed: int = 0, console: Console | None =
             "machine": machine_facts(),
         }
         _save(folder, model, processor, report)
-        _replace(folder, out)
     _say(console, _closing(report, out))
     return report
 
@@ -298,32 +295,6 @@ def _save(folder: Path, model: LasForConditionalGeneration, processor: AuralProc
         write_report(place, report)
     shutil.copyfile(folder / PICTURE, folder / "model" / PICTURE)
     write_card(folder / "model")
-
-
-def _refuse_foreign(out: Path) -> None:
-    """Only a folder that is empty or that a demo wrote, which its report shows, may be replaced."""
-    if out.is_dir():
-        names = {entry.name for entry in out.iterdir()}
-        foreign = sorted(names - {"model", REPORT_NAME, PICTURE} if REPORT_NAME in names else names)
-        if foreign:
-            raise FileExistsError(f"{out} holds {foreign[0]}, which is no part of a demo; choose another --out")
-        if out == Path.cwd() or out.is_mount():
-            raise FileExistsError(f"{out} is the folder you are in, or a mount point; name a folder in it for --out")
-    elif out.exists():
-        raise NotADirectoryError(f"{out} is a file; --out names a folder")
-
-
-def _replace(folder: Path, out: Path) -> None:
-    """Put the finished folder in the place of an earlier one, which is kept until then and goes with the scratch."""
-    old = folder.with_name("old")
-    if out.exists():
-        out.rename(old)
-    try:
-        folder.rename(out)
-    except OSError:
-        if old.exists():
-            old.rename(out)
-        raise
 
 
 def _facts(words: Sequence[Clip], plan: DemoPlan, model: LasForConditionalGeneration, seed: int) -> dict[str, Any]:

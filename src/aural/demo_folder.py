@@ -26,7 +26,7 @@ def demo_folder(out: Path, parts: Collection[str], proof: str) -> Iterator[Path]
         folder = Path(scratch) / "demo"
         folder.mkdir()
         yield folder
-        _replace(folder, out)
+        replace_folder(folder, out)
 
 
 def refuse_foreign(out: Path, parts: Collection[str], proof: str) -> None:
@@ -49,7 +49,7 @@ def refuse_foreign(out: Path, parts: Collection[str], proof: str) -> None:
         raise NotADirectoryError(f"{out} is a file; --out names a folder")
 
 
-def _replace(folder: Path, out: Path) -> None:
+def replace_folder(folder: Path, out: Path) -> None:
     """Put the finished folder in the place of an earlier one, which is kept until then and goes with the scratch."""
     old = folder.with_name("old")
     if out.exists():

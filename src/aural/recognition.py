@@ -10,18 +10,11 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from transformers import (
-    MODEL_FOR_CTC_MAPPING,
-    AutoModelForCTC,
-    AutoModelForSpeechSeq2Seq,
-    AutoProcessor,
-    PreTrainedModel,
-)
+from transformers import MODEL_FOR_CTC_MAPPING, PreTrainedModel
 
 from .ctc_recognition import CtcRecognizer
-from .loading import load_config, no_conversion
+from .loading import load_writer
 from .processing import AuralProcessor
-from .processing.folders import check_features_fit, check_tokenizer_fits, said_of
 from .spelling import SpellingRecognizer
 from .transcript import Transcript
 
@@ -72,24 +65,7 @@ def load_recognizer(folder: str | Path, device: str | torch.device = "cpu") -> t
         OSError: There is no such folder, or it holds no whole model.
         ValueError: The model is of another family, or the vocabulary or the features do not fit it.
     """
-    config = load_config(folder, "transcribe")
-    with said_of(folder):
-        processor = AutoProcessor.from_pretrained(folder)
-    _check_fit(config, processor, str(folder))  # before the weights, whose shapes would fail with a longer story
-    auto = AutoModelForCTC if type(config) in MODEL_FOR_CTC_MAPPING else AutoModelForSpeechSeq2Seq
-    with said_of(folder), no_conversion():
-        model: Any = auto.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
-    return model.to(device).eval(), processor
-
-
-def _check_fit(config: Any, processor: Any, folder: str) -> None:
-    if not isinstance(processor, AuralProcessor):
-        raise ValueError(f"{folder} holds a {type(processor).__name__}, not an AuralProcessor")
-    check_tokenizer_fits(config, processor.tokenizer, folder, processor.phoneme_tokenizer)
-    check_features_fit(config, processor.feature_extractor, folder)
-    rate, wanted = processor.feature_extractor.sampling_rate, getattr(config, "sampling_rate", None)
-    if wanted not in (None, rate):
-        raise ValueError(f"{folder}: the feature extractor takes {rate} Hz but the model's sampling_rate is {wanted}")
+    return load_writer(folder, "transcribe", device)
 
 
 @torch.inference_mode()
