@@ -207,6 +207,7 @@ class SpectrogramTransformerForConditionalGeneration(JointGenerationMixin, Spect
         encoder_outputs: HeardPatches | None = None,
         cache: EncoderDecoderCache | None = None,
         labels: torch.Tensor | None = None,
+        ctc_targets: torch.Tensor | None = None,
         use_cache: bool | None = None,
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
@@ -225,6 +226,8 @@ class SpectrogramTransformerForConditionalGeneration(JointGenerationMixin, Spect
             encoder_outputs: What `listen` returned for these clips.
             cache, past_key_values: Two names of one argument: the decoder's keys and values of earlier inputs.
             labels: `(batch, targets)`: tokens, then `<eos>`, then `-100`.
+            ctc_targets: `(batch, ctc targets)`, of the same form: what the CTC head learns where that is another text
+                than the labels, such as what sounded, sound by sound, beside a caption.
             use_cache: Return the cache, under the installed transformers' name for it; default from the config, and
                 False with labels.
             output_attentions: Return the weights of every layer, of our own decoder under any implementation.
@@ -248,7 +251,8 @@ class SpectrogramTransformerForConditionalGeneration(JointGenerationMixin, Spect
         shown = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
         if labels is not None:
             clips = input_features if encoder_outputs is None else encoder_outputs[0]
-            check_labels(labels, len(labels if clips is None else clips), config.vocab_size)
+            for said in (labels, labels if ctc_targets is None else ctc_targets):
+                check_labels(said, len(labels if clips is None else clips), config.vocab_size)
             if decoder_input_ids is None:
                 decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
         if encoder_outputs is None:
@@ -275,7 +279,8 @@ class SpectrogramTransformerForConditionalGeneration(JointGenerationMixin, Spect
                 joint.follow(decoder_input_ids, logits[:, -1], read)
         loss = None
         if labels is not None:
-            loss = seq2seq_loss(logits, self._ctc_logits(heard), heard.ctc_mask, labels, config, num_items_in_batch)
+            ctc = (self._ctc_logits(heard), heard.ctc_mask)
+            loss = seq2seq_loss(logits, *ctc, labels, config, num_items_in_batch, ctc_targets)
         return Seq2SeqLMOutput(
             loss=loss,
             logits=logits,

@@ -14,9 +14,9 @@ from ..processing.processor import IGNORED_LABEL
 class SpeechCollator:
     """Pad features with zeros and labels with -100, and say which frames are real.
 
-    Called with a list of `{"input_features": (frames, mels), "labels": (targets,)}`, and `phoneme_targets` of the same
-    form for a second objective; lists, numpy arrays and tensors alike. Other keys are left out. Labels of a kind may
-    be absent from every item (prediction), not from some.
+    Called with a list of `{"input_features": (frames, mels), "labels": (targets,)}`, and `phoneme_targets` or
+    `ctc_targets` of the same form for a second objective; lists, numpy arrays and tensors alike. Other keys are left
+    out. Labels of a kind may be absent from every item (prediction), not from some.
 
     Args:
         mels: mel bands that every item must have; None takes the first item's.
@@ -29,7 +29,7 @@ class SpeechCollator:
 
     Returns:
         `input_features` (batch, frames, mels) float32, `attention_mask` (batch, frames) int64 with 1 on real frames,
-        and `labels` (batch, targets) and `phoneme_targets` (batch, phonemes) int64 if the items have them.
+        and `labels` (batch, targets), `ctc_targets` and `phoneme_targets` int64 if the items have them.
 
     Raises:
         ValueError: no items, or an item, named by its place in the batch, with a wrong shape, no frames, no labels or
@@ -51,7 +51,8 @@ class SpeechCollator:
             raise ValueError("the batch has no items")
         features = [item_features(item, index) for index, item in enumerate(items)]
         batch = pad_features(features, self.mels, self.pad_to_multiple_of)
-        for name, size in (("labels", self.vocab_size), ("phoneme_targets", self.phoneme_vocab_size)):
+        sizes = {"labels": self.vocab_size, "ctc_targets": self.vocab_size, "phoneme_targets": self.phoneme_vocab_size}
+        for name, size in sizes.items():
             if have_labels(items, name):
                 labels = [item_labels(item[name], index, name, size) for index, item in enumerate(items)]
                 batch[name] = torch.nn.utils.rnn.pad_sequence(labels, batch_first=True, padding_value=IGNORED_LABEL)

@@ -6,8 +6,8 @@
 
 What is notable here:
 
-- A mix has one to three parts, each of one source that sounds one to three times, and always a drum among them: on
-  kits never heard no caption is right by the effects alone.
+- A mix has one to three parts, each of one source that sounds one to three times. Among several there is always a
+  drum: on kits never heard no caption is right by the effects alone.
 - The sounds of a part follow each other with a short gap. The next part begins a longer gap after the last of them,
   or, in a mix that overlaps, while it sounds. Nothing in between: a caption is never a matter of taste.
 - Every caption has several wordings (`mix_grammar.captions`). An item has one of them, drawn anew for each.
@@ -87,6 +87,11 @@ class DescribedMix:
         """The captions, the canonical wording first."""
         return captions(self.told)
 
+    @property
+    def transcript(self) -> str:
+        """A word for every sound, in the order in which they begin."""
+        return " ".join(sound.source for sound in self.sounds)
+
 
 class MixCaptions(torch.utils.data.Dataset):
     """`count` mixes as items for `SpeechCollator`, each made when it is asked for.
@@ -103,6 +108,9 @@ class MixCaptions(torch.utils.data.Dataset):
         spread: how much mixes vary.
         augment_features: changes features `(frames, mels)`, drawing only from the generator that it is handed.
         wordings: how many of a caption's wordings items draw from, the canonical one first.
+        transcripts: the share of items, from the first on, whose text is their transcript and no caption: a word for
+            every sound, in the order in which they begin. All items then have it as `ctc_targets` too. None: no
+            transcripts.
 
     Raises:
         ValueError: no drum or too few sources, a count or group below 1, stages that do not end at 1 or ask for other
@@ -121,6 +129,7 @@ class MixCaptions(torch.utils.data.Dataset):
         spread: MixSpread | None = None,
         augment_features: Augmentation | None = None,
         wordings: int = len(WORDINGS),
+        transcripts: float | None = None,
     ) -> None:
         self.by_source: dict[str, dict[str, list[MixSound]]] = {}  # and by kit
         for sound in sounds:
@@ -139,7 +148,9 @@ class MixCaptions(torch.utils.data.Dataset):
         self.held_out, self.group, self.spread = held_out, group, spread or MixSpread()
         if not 1 <= wordings <= len(WORDINGS):
             raise ValueError(f"wordings={wordings} must be from 1 to {len(WORDINGS)}")
-        self.augment_features, self.wordings = augment_features, wordings
+        if transcripts is not None and not 0 <= transcripts <= 1:
+            raise ValueError(f"transcripts={transcripts} must be from 0 to 1, or None")
+        self.augment_features, self.wordings, self.transcripts = augment_features, wordings, transcripts
         self._at_speed: dict[tuple[int, float], np.ndarray] = {}
         # In shared memory, so that workers kept over epochs see the change.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
@@ -159,12 +170,17 @@ class MixCaptions(torch.utils.data.Dataset):
         mix = self.compose(index)
         rng = self._generator(index, 1)
         text = mix.texts[rng.integers(min(self.wordings, len(mix.texts)))]
+        if self.transcripts is not None and index < self.transcripts * self.count:
+            text = mix.transcript
         # Not padded, whatever the extractor's default is: the collator pads, and knows then what is padding.
         item = self.processor(audio=mix.audio, sampling_rate=SAMPLING_RATE, text=text, audio_kwargs={"padding": False})
         features = item["input_features"][0]
         if self.augment_features is not None:
             features = self.augment_features(features, rng)
-        return {"input_features": features, "labels": item["labels"]}
+        told = {"input_features": features, "labels": item["labels"]}
+        if self.transcripts is not None:
+            told["ctc_targets"] = self.processor(text=mix.transcript)["labels"]
+        return told
 
     def _generator(self, index: int, *purpose: int) -> np.random.Generator:
         return np.random.default_rng((self.seed, int(self._epoch), index, *purpose))
@@ -191,8 +207,11 @@ class MixCaptions(torch.utils.data.Dataset):
 
     def _draw(self, rng: np.random.Generator, number: int) -> Description:
         for _ in range(DRAWS):
-            drums = int(rng.integers(1, number)) if number > 1 else 1  # at least one of each kind where there is room
             effects = sorted(self.by_source.keys() - set(self.drums))
+            if number == 1:
+                drums = int(rng.random() < len(self.drums) / len(self.by_source))  # any source
+            else:
+                drums = int(rng.integers(1, number))  # at least one of each kind
             drums = min(max(drums, number - len(effects)), len(self.drums))
             sources = [*_some(rng, self.drums, drums), *_some(rng, effects, number - drums)]
             parts = tuple(Part(str(one), int(rng.integers(1, MOST_SOUNDS + 1))) for one in rng.permutation(sources))

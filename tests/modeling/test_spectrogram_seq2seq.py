@@ -71,6 +71,20 @@ def test_the_loss_is_cross_entropy_and_ctc_per_label(weight):
     )
 
 
+def test_ctc_can_learn_another_text_than_the_decoder():
+    features, mask = spectrograms([40, 25])
+    other = torch.tensor([[7, 7, 8, 2], [6, 5, 2, -100]])
+    losses = {}
+    for weight in (0.0, 0.3, 1.0):
+        model = tiny_writer(ctc_weight=0.3).eval()  # the same weights each time
+        model.config.ctc_weight = weight
+        said = {"labels": other if weight == 1 else LABELS, "num_items_in_batch": 10}
+        losses[weight] = model(features, mask, **said, ctc_targets=other if weight == 0.3 else None).loss.item()
+    assert losses[0.3] == pytest.approx(0.7 * losses[0.0] + 0.3 * losses[1.0], rel=1e-5)
+    with pytest.raises(ValueError, match="labels"):
+        tiny_writer(ctc_weight=0.3)(features, mask, labels=LABELS, ctc_targets=other[:1])
+
+
 @pytest.mark.parametrize("weight", [0.0, 0.4])
 def test_accumulated_batches_equal_one_large_batch(weight):
     model = tiny_writer(ctc_weight=weight)

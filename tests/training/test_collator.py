@@ -97,6 +97,15 @@ def test_phonemes_are_padded_like_labels_and_by_themselves():
     assert "phoneme_targets" not in SpeechCollator()([item(2), item(3)])
 
 
+def test_texts_for_ctc_are_padded_by_themselves_and_lie_in_the_vocabulary_of_the_labels():
+    batch = SpeechCollator(vocab_size=9)(
+        [{**item(2, [4, 2]), "ctc_targets": [7, 7, 2]}, {**item(4, [4, 5, 2]), "ctc_targets": [8]}]
+    )
+    assert batch["ctc_targets"].tolist() == [[7, 7, 2], [8, -100, -100]]
+    with pytest.raises(ValueError, match=r"item 0: ctc_target 9; ctc_targets must be .* below 9"):
+        SpeechCollator(vocab_size=9)([{**item(2), "ctc_targets": [9]}])
+
+
 def test_phonemes_of_some_items_or_outside_their_vocabulary_are_refused():
     heard = {**item(2), "phoneme_targets": [5, 2]}
     with pytest.raises(ValueError, match="item 1 has no phoneme_targets while item 0 has"):
