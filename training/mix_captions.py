@@ -15,6 +15,7 @@ What is notable here:
   training composes and those that only the test does.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +26,7 @@ import torch
 
 from .compose import DRAWS, Stage, is_held_out
 from .data import Augmentation
-from .mix_grammar import FAMILIES, MOST_PARTS, MOST_SOUNDS, WORDINGS, Description, Part, captions
+from .mix_grammar import COUNTS, FAMILIES, MOST_PARTS, MOST_SOUNDS, WORDINGS, Description, Part, captions
 from .mix_sounds import SAMPLING_RATE, MixSound
 
 ANY_PARTS = (Stage(1.0, 1, MOST_PARTS),)
@@ -89,8 +90,12 @@ class DescribedMix:
 
     @property
     def transcript(self) -> str:
-        """A word for every sound, in the order in which they begin."""
-        return " ".join(sound.source for sound in self.sounds)
+        """A word for every sound, in the order in which they begin, as one counts along: "dog snare two three"."""
+        words, heard = [], Counter[str]()
+        for sound in self.sounds:
+            heard[sound.source] += 1
+            words.append(sound.source if heard[sound.source] == 1 else COUNTS[heard[sound.source] - 1])
+        return " ".join(words)
 
 
 class MixCaptions(torch.utils.data.Dataset):
@@ -108,9 +113,8 @@ class MixCaptions(torch.utils.data.Dataset):
         spread: how much mixes vary.
         augment_features: changes features `(frames, mels)`, drawing only from the generator that it is handed.
         wordings: how many of a caption's wordings items draw from, the canonical one first.
-        transcripts: the share of items, from the first on, whose text is their transcript and no caption: a word for
-            every sound, in the order in which they begin. All items then have it as `ctc_targets` too. None: no
-            transcripts.
+        transcripts: the share of items, from the first on, whose text is the mix's `transcript` and no caption. All
+            items then have it as `ctc_targets` too. None: no transcripts.
 
     Raises:
         ValueError: no drum or too few sources, a count or group below 1, stages that do not end at 1 or ask for other
