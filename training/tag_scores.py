@@ -171,12 +171,12 @@ def tag_intervals(
     drawn: dict[str, list[np.ndarray]] = {name: [] for name in ("accuracy", "macro_recall", "map")}
     for weights in resampled_weights(len(present), seed, samples):
         counts = weights @ present[:, scored]  # (block, classes): how often each class is in the resample
-        precisions = _weighted_precisions(present[:, scored], scores[:, scored], weights)
-        drawn["map"].append(_mean_where(precisions, counts))
+        precisions = weighted_precisions(present[:, scored], scores[:, scored], weights)
+        drawn["map"].append(mean_where(precisions, counts))
         if problem_type == SINGLE:
             drawn["accuracy"].append(weights @ hits.any(axis=1) / len(present))
             found = weights @ hits[:, scored]
-            drawn["macro_recall"].append(_mean_where(found / np.maximum(counts, 1), counts))
+            drawn["macro_recall"].append(mean_where(found / np.maximum(counts, 1), counts))
     return {name: percentiles(np.concatenate(blocks)) for name, blocks in drawn.items() if blocks}
 
 
@@ -194,14 +194,14 @@ def percentiles(values: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _mean_where(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
+def mean_where(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Means over the classes (block, classes) that are there; NaN where none is."""
     there = counts > 0
     amount = there.sum(axis=1)
     return np.where(amount > 0, (values * there).sum(axis=1) / np.maximum(amount, 1), np.nan)
 
 
-def _weighted_precisions(present: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def weighted_precisions(present: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Average precision (block, classes) where clip i counts `weights[:, i]` times: precision at each distinct score,
     weighted by the share of positives that it adds."""
     columns = []
