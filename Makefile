@@ -4,7 +4,7 @@ TORCH ?= torch==2.13.0
 VENV := .venv
 BIN := $(VENV)/bin
 # A strict editable install sees a new file only after a reinstall, so it depends on the list of files.
-SOURCES := $(sort $(shell find configuration modeling processing training src -name '*.py' -not -path '*/__pycache__/*'; find src/aural/clips -type f; find training -name '*.yaml'; find model_cards -maxdepth 1 -name '*.py' -o -maxdepth 1 -name '*.md'))
+SOURCES := $(sort $(shell find configuration modeling processing training src -name '*.py' -not -path '*/__pycache__/*'; find src/aural/clips src/aural/page -type f; find training -name '*.yaml'; find model_cards -maxdepth 1 -name '*.py' -o -maxdepth 1 -name '*.md'))
 LIST := $(VENV)/sources.txt
 
 .PHONY: demo test test-full lint bench install clean

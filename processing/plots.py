@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .files import replaced_whole
+from .plot_sound import draw_spans, draw_spectrogram, strip_height
+from .plot_theme import ATTENTION, MARKED, dress, new_figure, theme
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,6 +37,12 @@ def plot_alignment(
     seconds_per_feature: float,
     seconds_per_frame: float,
     title: str = "",
+    *,
+    words: Sequence[Any] = (),
+    times: Sequence[Any] = (),
+    hertz: tuple[float, float] | None = None,
+    starts: tuple[float, float] = (0.0, 0.0),
+    dark: bool = False,
 ) -> "Figure":
     """The spectrogram, and under it where each written token attended, over the same seconds.
 
@@ -45,38 +53,61 @@ def plot_alignment(
         seconds_per_feature: Seconds per frame of `features`.
         seconds_per_frame: Seconds per frame of `alignment`.
         title: Written above.
+        words: With `text`, `start` and `end` in seconds: written over the spectrogram.
+        times: Of each token, with `start` and `end` in seconds: written beside its row, and outlined in it.
+        hertz: Lowest and highest frequency of the features, whose axis is then in kHz, not in mel bands.
+        starts: Seconds at which the first frames of features and of alignment begin.
+        dark: On dark ground.
 
     Returns:
         A matplotlib figure that belongs to no window; save it with `save_figure`.
 
     Raises:
-        ValueError: `tokens` and `alignment` differ in number.
+        ValueError: `tokens` or `times` and `alignment` differ in number.
     """
-    if len(tokens) != len(alignment):
-        raise ValueError(f"{len(tokens)} tokens for {len(alignment)} rows of alignment")
-    from matplotlib.figure import Figure  # no pyplot: nothing global, no backend chosen for the caller
-
-    end = features.shape[0] * seconds_per_feature
-    height = 2.2 + max(1.6, 0.17 * len(tokens))
-    figure = Figure(figsize=(9, height), layout="constrained")
-    sound, attention = figure.subplots(2, 1, sharex=True, height_ratios=(1.8, height - 2.2))
-    _draw_spectrogram(sound, features, seconds_per_feature, title)
-    rows = len(tokens)
+    if len(tokens) != len(alignment) or len(times) not in (0, len(tokens)):
+        raise ValueError(f"{len(tokens)} tokens and {len(times)} times for {len(alignment)} rows of alignment")
+    end, rows, wide = starts[0] + features.shape[0] * seconds_per_feature, len(tokens), 9.0
+    height = max(1.6, 0.17 * rows)
+    over = strip_height(words, end, wide - 1.6) if words else 0.0
+    figure = new_figure((wide, 2.2 + over + height), dark)
+    ratios = ([over] if words else []) + [1.8, height]
+    *strip, sound, attention = figure.subplots(len(ratios), 1, sharex=True, height_ratios=ratios)
+    draw_spectrogram(sound, features, (starts[0], end), "" if words else title, hertz)
+    last = starts[1] + alignment.shape[1] * seconds_per_frame
     image = attention.imshow(
         alignment,
         aspect="auto",
-        cmap="cividis",
+        cmap=ATTENTION,
         vmin=0,
         vmax=1,
         interpolation="nearest",
-        extent=(0, alignment.shape[1] * seconds_per_frame, rows - 0.5, -0.5),
+        extent=(starts[1], last, rows - 0.5, -0.5),
     )
     attention.set_xlim(0, end)
     attention.set_yticks(range(rows), [SHOWN.get(token, token) for token in tokens], fontsize=8, family="monospace")
     attention.set_xlabel("time in seconds")
     attention.set_ylabel("written, top to bottom")
+    if words:
+        draw_spans(strip[0], words, end, wide - 1.6, theme(dark))
+        strip[0].set_title(title, loc="left", fontsize=11)
+    if times:
+        _mark_times(attention, times)
     figure.colorbar(image, ax=attention, label="attention", fraction=0.03, pad=0.01)
-    return figure
+    return dress(figure, dark)
+
+
+def _mark_times(axes: Any, times: Sequence[Any]) -> None:
+    """At the right of each row the second at which its token was first heard, and in the row an outline of it."""
+    from matplotlib.patches import Rectangle
+
+    for row, time in enumerate(times):
+        length = time.end - time.start
+        axes.add_patch(Rectangle((time.start, row - 0.5), length, 1, fill=False, edgecolor=MARKED, linewidth=0.9))
+    beside = axes.secondary_yaxis("right")
+    beside.set_yticks(range(len(times)), [f"{time.start:.2f}" for time in times], fontsize=8)
+    beside.set_ylabel("heard from second")
+    beside.tick_params(length=2)
 
 
 def plot_events(
@@ -87,6 +118,7 @@ def plot_events(
     seconds_per_feature: float,
     events: Sequence[Any] = (),
     title: str = "",
+    dark: bool = False,
 ) -> "Figure":
     """The spectrogram, and under it how sure a model is of each sound at each moment, over the same seconds.
 
@@ -98,6 +130,7 @@ def plot_events(
         seconds_per_feature: Seconds per frame of `features`.
         events: What really sounded, with `label`, `onset` and `offset` in seconds: drawn as outlines.
         title: Written above.
+        dark: On dark ground.
 
     Returns:
         A matplotlib figure that belongs to no window; save it with `save_figure`.
@@ -109,38 +142,38 @@ def plot_events(
         raise ValueError(f"scores {scores.shape} must be (steps, labels) = {(len(edges) - 1, len(labels))}")
     if unknown := sorted({event.label for event in events} - set(labels)):
         raise ValueError(f"events have the label {unknown[0]!r}; allowed are {', '.join(labels)}")
-    from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
 
-    figure = Figure(figsize=(9, 2.2 + 0.28 * len(labels) + 0.6), layout="constrained")
+    figure = new_figure((9, 2.2 + 0.28 * len(labels) + 0.6), dark)
     sound, table = figure.subplots(2, 1, sharex=True, height_ratios=(1.8, 0.28 * len(labels)))
-    _draw_spectrogram(sound, features, seconds_per_feature, title)
-    image = table.pcolormesh(edges, np.arange(len(labels) + 1), scores.T, cmap="cividis", vmin=0, vmax=1)
+    draw_spectrogram(sound, features, (0.0, features.shape[0] * seconds_per_feature), title)
+    image = table.pcolormesh(edges, np.arange(len(labels) + 1), scores.T, cmap=ATTENTION, vmin=0, vmax=1)
     for event in events:
         row = list(labels).index(event.label)
         length = event.offset - event.onset
-        table.add_patch(Rectangle((event.onset, row), length, 1, fill=False, edgecolor="#ff8c42", linewidth=1.6))
+        table.add_patch(Rectangle((event.onset, row), length, 1, fill=False, edgecolor=MARKED, linewidth=1.6))
     table.set_yticks(np.arange(len(labels)) + 0.5, labels, fontsize=8)
     table.invert_yaxis()
     table.set_xlabel("time in seconds" + (" (outlined: what really sounded)" if events else ""))
     figure.colorbar(image, ax=table, label="score", fraction=0.03, pad=0.01)
-    return figure
+    return dress(figure, dark)
 
 
-def plot_training(losses: Mapping[int, float], scores: Mapping[str, Mapping[int, float]], title: str = "") -> "Figure":
+def plot_training(
+    losses: Mapping[int, float], scores: Mapping[str, Mapping[int, float]], title: str = "", dark: bool = False
+) -> "Figure":
     """The loss of training, and under it what evaluations gave, over the same updates.
 
     Args:
         losses: By update, mean over the updates since the one before.
         scores: By name, such as "WER", and update.
         title: Written above.
+        dark: On dark ground.
 
     Returns:
         A matplotlib figure that belongs to no window; save it with `save_figure`.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 5 if scores else 3), layout="constrained")
+    figure = new_figure((8, 5 if scores else 3), dark)
     rows = figure.subplots(2 if scores else 1, 1, sharex=True, squeeze=False)[:, 0]
     rows[0].plot(list(losses), list(losses.values()), color="tab:gray")
     rows[0].set_ylabel("training loss")
@@ -154,7 +187,7 @@ def plot_training(losses: Mapping[int, float], scores: Mapping[str, Mapping[int,
     for axes in rows:
         axes.grid(alpha=0.3)
     rows[-1].set_xlabel("updates")
-    return figure
+    return dress(figure, dark)
 
 
 def plot_pages(pages: Sequence[str | Path], columns: int = 4) -> "Figure":
@@ -187,15 +220,6 @@ def plot_pages(pages: Sequence[str | Path], columns: int = 4) -> "Figure":
     for axes in grid:
         axes.axis("off")
     return figure
-
-
-def _draw_spectrogram(axes: Any, features: np.ndarray, seconds_per_feature: float, title: str) -> None:
-    low, high = np.percentile(features, [2, 99.5])
-    extent = (0, features.shape[0] * seconds_per_feature, 0, features.shape[1])
-    axes.imshow(features.T, origin="lower", aspect="auto", cmap="magma", vmin=low, vmax=high, extent=extent)
-    axes.set_ylabel("mel band")
-    if title:
-        axes.set_title(title, loc="left", fontsize=11)
 
 
 def save_figure(figure: "Figure", path: str | Path, dpi: int = 150) -> None:

@@ -8,7 +8,7 @@
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, cast
@@ -23,6 +23,7 @@ from .processing import AuralProcessor
 from .processing.alignment import confidence, word_tokens
 from .processing.grid import PatchGrid, patch_grid
 from .processing.streaming import open_stream
+from .result_html import caption_html
 
 MAX_SECONDS = 30.0  # of a window, unless the model's generation_config sets another `max_seconds`; Clotho's longest
 
@@ -73,6 +74,10 @@ class Caption:
     def seconds(self) -> float:
         """Length of what was heard."""
         return self.end - self.start
+
+    def _repr_html_(self) -> str:
+        """For notebooks."""
+        return caption_html(self)
 
 
 @dataclass(frozen=True, eq=False)
@@ -243,10 +248,46 @@ def caption_batch(
     options |= {"num_return_sequences": nbest, "return_dict_in_generate": True, "output_scores": nbest > 1}
     written = cast(Any, model).generate(features, attention_mask=mask, encoder_outputs=heard, **options)
     rows = written.sequences[:, 1:]  # without the start token
-    maps, chances = _read_again(model, heard, mask, rows[::nbest])
+    captions = _told(windows, model, processor, (heard, mask), rows[::nbest])
+    if nbest == 1:
+        return captions
+    return [
+        replace(one, alternatives=_alternatives(written, rows, i, nbest, model, processor))
+        for i, one in enumerate(captions)
+    ]
+
+
+@torch.inference_mode()
+def read_caption(window: AudioWindow, ids: Sequence[int], model: CaptionModel, processor: AuralProcessor) -> Caption:
+    """The caption of a window as if the model had written it: what is in doubt is seen in confidence and attention.
+
+    Args:
+        window: At the rate of the processor's feature extractor.
+        ids: Tokens of the caption, `<eos>` last.
+        model: In eval mode.
+        processor: Of the model.
+    """
+    inputs = processor(
+        audio=[window.wave], sampling_rate=processor.feature_extractor.sampling_rate, return_tensors="pt"
+    ).to(model.device)
+    mask = inputs["attention_mask"]
+    heard = model.listen(inputs["input_features"], mask)
+    return _told([window], model, processor, (heard, mask), torch.tensor([list(ids)], device=model.device))[0]
+
+
+def _told(
+    windows: Sequence[AudioWindow],
+    model: CaptionModel,
+    processor: AuralProcessor,
+    listened: tuple[Any, torch.Tensor],
+    rows: torch.Tensor,
+) -> list[Caption]:
+    """What is told of windows, heard with a mask `(batch, frames)`, whose captions are `rows` `(batch, targets)`."""
+    (heard, mask), extractor = listened, processor.feature_extractor
+    maps, chances = _read_again(model, heard, mask, rows)
     results = []
     for i, window in enumerate(windows):
-        ids, frames = _until_end(rows[i * nbest].tolist(), model), int(mask[i].sum())
+        ids, frames = _until_end(rows[i].tolist(), model), int(mask[i].sum())
         grid = patch_grid(model.config.encoder, extractor, frames)
         attention = maps[i, : len(ids), :, : len(grid.seconds)].cpu().numpy()
         likely = chances[i, : len(ids)].cpu().numpy()
@@ -259,7 +300,6 @@ def caption_batch(
                 words=_words(ids, attention, likely, processor),
                 grid=grid,
                 confidence=confidence(likely),
-                alternatives=_alternatives(written, rows, i, nbest, model, processor) if nbest > 1 else (),
             )
         )
     return results

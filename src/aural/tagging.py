@@ -22,6 +22,7 @@ from .processing.events import THRESHOLD, Event, find_events
 from .processing.folders import check_features_fit, said_of
 from .processing.streaming import log_mel_stream, open_stream
 from .processing.windows import OverlapAverage, Window, windows
+from .result_html import tagging_html
 from .tag_windows import (
     HEADS,
     SoundModel,
@@ -69,6 +70,10 @@ class Tagging:
             raise ValueError(f"k={k} must be at least 1")
         order = np.argsort(-self.clip_scores, kind="stable")[:k]
         return [(self.labels[index], float(self.clip_scores[index])) for index in order]
+
+    def _repr_html_(self) -> str:
+        """For notebooks."""
+        return tagging_html(self)
 
     def events(
         self,

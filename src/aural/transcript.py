@@ -6,6 +6,7 @@ import torch
 
 from .processing.alignment import TimedToken, TimedWord, split_at_pauses
 from .processing.trouble import Trouble
+from .result_html import transcript_html
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,10 @@ class Transcript:
     coverage: float | None = None
     troubles: tuple[Trouble, ...] = ()
     alternatives: tuple[tuple[str, float], ...] = ()
+
+    def _repr_html_(self) -> str:
+        """For notebooks."""
+        return transcript_html(self)
 
     def segments(self, pause: float = 0.6, longest: float = 10.0) -> tuple[tuple[TimedWord, ...], ...]:
         """The words in groups, each said without a long pause.
