@@ -6,6 +6,7 @@ aural demo captions
 aural demo pretraining --corpus data/drums
 aural demo heads --las demo
 aural demo bottleneck
+aural demo receipts --model model_cards/las-demo
 """
 
 from pathlib import Path
@@ -37,7 +38,7 @@ def _size(tiny: bool) -> str:
 @demo_app.callback(
     invoke_without_command=True,
     epilog="Example: `aural demo --out demo` · `aural demo drums --corpus data/drums` · `aural demo captions` · "
-    "`aural demo heads --las demo` · `aural demo bottleneck`",
+    "`aural demo heads --las demo` · `aural demo bottleneck` · `aural demo receipts --model demo/model`",
 )
 def demo(
     context: typer.Context,
@@ -140,3 +141,16 @@ def bottleneck(
     from .bottleneck import PLANS, run_bottleneck
 
     print(run_bottleneck(out, PLANS[_size(tiny)], seed, processes, Console()))
+
+
+@demo_app.command()
+def receipts(
+    model: Annotated[Path, typer.Option(help="Model folder that `aural demo` wrote.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="Folder for what it writes.")] = Path("demo-receipts"),
+    tiny: TinyOption = False,
+    seed: SeedOption = 0,
+) -> None:
+    """Words that nobody said, found by muting what they attended to (some three minutes)."""
+    from .receipt_study import PLANS, run_receipts
+
+    print(run_receipts(model, out, PLANS[_size(tiny)], seed, Console()))
