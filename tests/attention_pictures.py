@@ -3,8 +3,8 @@
     python -m tests.attention_pictures
 
 Writes `model_cards/string.flac`, a string of words that the demo's model was not trained on, and
-`model_cards/attention/`: its alignment, light and dark, self-attention and rollout over drums, and the page as Debian's
-chromium shows it.
+`model_cards/attention/`: its alignment, light and dark, self-attention and rollout over drums, and the page as
+Debian's chromium shows it.
 """
 
 import shutil

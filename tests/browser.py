@@ -1,6 +1,6 @@
 """A real browser for tests: Debian's chromium, driven by Playwright, which downloads nothing of its own.
 
-    from tests.browser import browser, page, until  # two fixtures, and a function
+The fixtures `browser` and `page` come by `tests/conftest.py`; `until` waits in a page.
 
 Without playwright or chromium what asks for these fixtures is skipped, and says why.
 """

@@ -20,6 +20,8 @@ from tests.browser import until
 from tests.looks import RATE, captioner, hand_made, hand_made_patches, las, tagger
 from tests.whole import wave
 
+pytestmark = pytest.mark.xdist_group("browser")  # one worker, one browser
+
 DRUMS = Path(__file__).parent.parent / "model_cards" / "drums"
 EVIL = '</script><img src=x onerror="document.title=1">'
 
@@ -74,7 +76,6 @@ def test_the_sound_comes_along_in_16_bits():
     heard, rate = soundfile.read(io.BytesIO(base64.b64decode(content)), dtype="float32")
     assert (kind, rate) == ("wav", RATE)
     np.testing.assert_allclose(heard, sound, atol=1.1 / 32768)
-    assert audio_uri(wave(16.0), RATE).startswith("data:audio/flac;base64,")
     loud = soundfile.read(io.BytesIO(base64.b64decode(audio_uri(sound * 1e3, RATE).split(",")[1])))[0]
     assert np.abs(loud).max() <= 1  # clipped, not wrapped
 

@@ -12,6 +12,7 @@ import soundfile
 
 from aural import load_audio
 from aural.bottleneck_report import report_table
+from aural.receipt_report import told as told_of_receipts
 from aural.string_report import told
 from aural.training.clips import clips_folder
 
@@ -46,10 +47,36 @@ def test_the_lines_that_listen_closer_print_times_alternatives_and_doubts(monkey
     assert re.fullmatch(r"[\d.]+ \(\)", doubts)  # nothing is in doubt
 
 
+def test_the_lines_that_look_draw_the_picture_that_stands_there(tmp_path, monkeypatch):
+    (tmp_path / "model_cards").symlink_to(ROOT / "model_cards")
+    monkeypatch.chdir(tmp_path)
+    assert run(BLOCKS[2]).strip() == "(3, 157, 4, 39)"  # 3 heads, 4 rows of 39 patches and the clip
+    assert (tmp_path / "heads.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_the_atlas_showed_is_in_its_report():
+    report = json.loads((ROOT / "model_cards" / "atlas" / "drums.json").read_text())
+    heads = {(head["layer"], head["head"]): head for head in report["heads"]}
+    assert len(heads) == 36
+    second, sixth = heads["layers.2", 2], heads["layers.6", 2]
+    lost = [f"{100 * second[name]:.1f}" for name in ("tags", "tags_low", "tags_high")]
+    assert f"mAP falls by {lost[0]} points ({lost[1]} to {lost[2]})" in README
+    assert f"onsets get {-100 * sixth['onsets']:.1f} points better" in README
+    assert sum((head["content"] or 0) > 0.5 for head in heads.values()) == 2
+    assert max(head["own"] - head["by_distance"] for head in heads.values()) < 0.1
+    assert "On seven kits" in README and "drums of 7 kits" in report["about"]
+
+
+def test_the_table_of_receipts_is_its_report():
+    report = json.loads((ROOT / "model_cards" / "receipts" / "report.json").read_text())
+    rows = told_of_receipts(report).split("\n\n")[0].splitlines()
+    assert all(row in README for row in rows if "nats" not in row)
+
+
 def test_the_published_model_loads_with_the_lines_that_say_so(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     soundfile.write("seven.wav", load_audio(clips_folder() / "phonetic-t_p.opus"), 16000)
-    code = BLOCKS[2].replace("you/las-strings", str(ROOT / "model_cards" / "las-demo"))
+    code = BLOCKS[3].replace("you/las-strings", str(ROOT / "model_cards" / "las-demo"))
     assert run(code).strip() == "tango"
 
 
@@ -60,7 +87,7 @@ def test_the_lines_for_a_whole_corpus_add_its_texts(tmp_path, monkeypatch):
     for name in ("phonetic-t_p", "phonetic-s_p"):
         soundfile.write(folder / f"{name}.flac", load_audio(clips_folder() / f"{name}.opus"), 16000)
     (folder / "metadata.csv").write_text("file_name,text\nphonetic-t_p.flac,tango\nphonetic-s_p.flac,sierra\n")
-    code = BLOCKS[3].replace("demo/model", str(ROOT / "model_cards" / "las-demo"))
+    code = BLOCKS[4].replace("demo/model", str(ROOT / "model_cards" / "las-demo"))
     assert run(code + "\nprint(rows['predicted_text'][:])").strip() == "['tango', 'sierra']"
 
 
@@ -74,7 +101,7 @@ def test_the_training_lines_run_on_an_audiofolder(tmp_path, monkeypatch):
             soundfile.write(folder / f"{i}.flac", np.random.default_rng(i).normal(0, 0.1, 16000), 16000)
             rows.append(f"{i}.flac,{text}")
         (folder / "metadata.csv").write_text("\n".join(rows) + "\n")
-    code = BLOCKS[4].replace('"runs/prompts",', '"runs/prompts", max_steps=2, report_to="none", disable_tqdm=True,')
+    code = BLOCKS[5].replace('"runs/prompts",', '"runs/prompts", max_steps=2, report_to="none", disable_tqdm=True,')
     run(code)
     assert json.loads((tmp_path / "runs/prompts/checkpoint-2/trainer_state.json").read_text())["global_step"] == 2
 
@@ -160,13 +187,13 @@ def test_every_number_about_drums_is_in_the_report_over_all_folds():
     assert len(rows) == 4 + 4
     for row in rows:
         assert row in README
-    results, _ = README.split("## Speed")
+    results, _ = README.split("## Publish", 1)[1].split("## Speed")
     assert len(re.findall(r"^\|[^|]*\|.* \d\.\d\d.*\|$", results, flags=re.MULTILINE)) == len(rows)
 
 
 def test_the_kept_model_hears_the_loop_as_readme_says(monkeypatch):
     monkeypatch.chdir(ROOT)
-    printed = run(BLOCKS[5]).splitlines()
+    printed = run(BLOCKS[6]).splitlines()
     said = re.search(r"It prints.*?```text\n(.*?)```", README, flags=re.DOTALL).group(1).splitlines()
     assert printed == said
 
@@ -181,7 +208,7 @@ def test_the_sound_training_lines_run_on_a_folder(tmp_path, monkeypatch):
             soundfile.write(folder / f"{i}.flac", np.random.default_rng(i).normal(0, 0.1, 8000), 16000)
             rows.append(f"{i}.flac,{label}")
         (folder / "metadata.csv").write_text("\n".join(rows) + "\n")
-    code = BLOCKS[6].replace('"runs/sounds",', '"runs/sounds", max_steps=2, report_to="none", disable_tqdm=True,')
+    code = BLOCKS[7].replace('"runs/sounds",', '"runs/sounds", max_steps=2, report_to="none", disable_tqdm=True,')
     run(code.replace('from_preset("tiny",', 'from_preset("tiny", num_hidden_layers=1,'))
     assert json.loads((tmp_path / "runs/sounds/checkpoint-2/trainer_state.json").read_text())["global_step"] == 2
 

@@ -18,13 +18,13 @@ from .event_scores import Timed, count_events, event_f1
 from .tag_scores import (
     MULTI,
     SINGLE,
-    mean_where,
-    weighted_precisions,
     check_scored,
     choose,
+    mean_where,
     measure_tags,
     percentiles,
     resampled_weights,
+    weighted_precisions,
 )
 
 TAG_SCORE = {SINGLE: "accuracy", MULTI: "map"}  # the score that tells of a problem type's tags

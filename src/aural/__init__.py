@@ -4,6 +4,7 @@ Importing it registers its models with transformers' Auto classes and pipelines.
 """
 
 from .annotators import Tagger, Transcriber
+from .atlas import Atlas, atlas
 from .captioning import Caption, caption, load_captioner
 from .configuration import (
     LasConfig,
@@ -11,6 +12,7 @@ from .configuration import (
     SpectrogramTransformerSeq2SeqConfig,
     TextDecoderConfig,
 )
+from .looking import Look, look
 from .modeling import (
     LasForConditionalGeneration,
     LasModel,
@@ -22,6 +24,7 @@ from .modeling import (
     SpectrogramTransformerModel,
 )
 from .processing import AuralProcessor, CtcTokenizer, LogMelFeatureExtractor, hot_words, load_audio, train_tokenizer
+from .receipting import Receipts, receipts
 from .recognition import load_recognizer
 from .registration import register
 from .tagging import Tagging, load_tagger, tag
@@ -32,6 +35,7 @@ from .version import __version__
 register()
 
 __all__ = [
+    "Atlas",
     "AuralProcessor",
     "Caption",
     "CtcTokenizer",
@@ -39,6 +43,8 @@ __all__ = [
     "LasForConditionalGeneration",
     "LasModel",
     "LogMelFeatureExtractor",
+    "Look",
+    "Receipts",
     "SpectrogramTransformerConfig",
     "SpectrogramTransformerForAudioClassification",
     "SpectrogramTransformerForAudioFrameClassification",
@@ -53,12 +59,15 @@ __all__ = [
     "Transcriber",
     "Transcript",
     "__version__",
+    "atlas",
     "caption",
     "hot_words",
     "load_audio",
     "load_captioner",
     "load_recognizer",
     "load_tagger",
+    "look",
+    "receipts",
     "tag",
     "train_tokenizer",
     "transcribe",

@@ -3,7 +3,7 @@
     Path("seven.html").write_text(attention_page(look("seven.wav", "models/las")), encoding="utf-8")
 
 Notable here:
-- One file, no network: the audio is WAV or FLAC, the spectrogram a PNG, the weights bytes; a content
+- One file, no network: the audio is WAV, the spectrogram a PNG, the weights bytes; a content
   security policy forbids the page to load anything, and to run any script but its own.
 - Weights are kept in 8 bits: of each head and query the highest is kept in float32, and each weight is within 1/510 of
   it (`decode_map` gives them back).
@@ -32,7 +32,6 @@ from .processing.plot_theme import ATTENTION, SOUND
 from .processing.plots import SHOWN
 
 BUDGET = 1_200_000  # bytes of weights in a page, before base64
-PLAIN = 15.0  # seconds up to which audio is WAV
 FULL_SCALE = 32767  # of 16 bits
 FRAME = 620  # pixels of a page in a notebook, and more for each token's row
 ROW = 15
@@ -113,15 +112,14 @@ def script_json(content: Any) -> str:
 
 
 def audio_uri(wave: np.ndarray, sampling_rate: int) -> str:
-    """Audio `(samples,)` as a data URI of 16 bits: WAV, of a longer clip FLAC, half as large.
+    """Audio `(samples,)` as the data URI of a WAV of 16 bits.
 
-    A browser that has played a FLAC of a second to its end may not find back into it (Chromium, seen with 1 s).
+    FLAC would be half as large, but a browser that has played one may not find back into it (seen in Chromium).
     """
     samples = np.round(np.clip(wave, -1, 1) * FULL_SCALE).astype(np.int16)
-    kind = "wav" if len(wave) <= PLAIN * sampling_rate else "flac"
     file = io.BytesIO()
-    soundfile.write(file, samples, sampling_rate, format=kind.upper(), subtype="PCM_16")
-    return f"data:audio/{kind};base64,{_base64(file.getvalue())}"
+    soundfile.write(file, samples, sampling_rate, format="WAV", subtype="PCM_16")
+    return f"data:audio/wav;base64,{_base64(file.getvalue())}"
 
 
 def _look_data(look: Look, budget: int, opened: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,11 @@
     aural ngram texts.txt --model demo/model --out texts.arpa
     aural tag yard.wav --model models/sounds --events
     aural caption yard.wav --model demo-captions/model
+    aural receipts seven.wav --model demo/model
+    aural attention seven.wav --model demo/model -o seven.html
+    aural app --model demo/model
+    aural explain attention -o attention.png
+    aural atlas --corpus data/drums --model model_cards/drums -o atlas.png
     aural card demo/model --id user/las-digits
     aural publish demo/model user/las-digits
     aural corpora prompts-en data/prompts-en
@@ -29,11 +34,17 @@ from typing import Annotated
 
 import typer
 
+from .cli_app import APP_EXAMPLE
+from .cli_app import app as app_command
+from .cli_atlas import ATLAS_EXAMPLE, atlas
+from .cli_attention import ATTENTION_EXAMPLE, attention
 from .cli_captions import CAPTION_EXAMPLE, EFFECTS_EXAMPLE, caption, effects
 from .cli_convert import CONVERT_EXAMPLE, convert
 from .cli_corpora import corpora_app
 from .cli_demo import demo_app
+from .cli_explain import explain_app
 from .cli_language import NGRAM_EXAMPLE, ngram
+from .cli_receipts import RECEIPTS_EXAMPLE, receipts
 from .cli_sounds import TAG_EXAMPLE, tag
 from .cli_speech import TRANSCRIBE_EXAMPLE, transcribe
 from .cli_training import EVALUATE_EXAMPLE, MERGE_EXAMPLE, TRAIN_EXAMPLE, evaluate, merge, recipes_app, train
@@ -48,6 +59,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(demo_app, name="demo")
+app.add_typer(explain_app, name="explain")
 app.add_typer(recipes_app, name="recipes")
 app.add_typer(corpora_app, name="corpora")
 corpora_app.command(epilog=EFFECTS_EXAMPLE)(effects)
@@ -75,7 +87,11 @@ app.command(epilog=TRANSCRIBE_EXAMPLE)(transcribe)
 app.command(epilog=NGRAM_EXAMPLE)(ngram)
 app.command(epilog=TAG_EXAMPLE)(tag)
 app.command(epilog=CAPTION_EXAMPLE)(caption)
+app.command(epilog=ATTENTION_EXAMPLE)(attention)
 app.command(epilog=CONVERT_EXAMPLE)(convert)
+app.command(epilog=RECEIPTS_EXAMPLE)(receipts)
+app.command(epilog=ATLAS_EXAMPLE)(atlas)
+app.command("app", epilog=APP_EXAMPLE)(app_command)
 
 
 @app.command(epilog="Example: `aural card demo/model` · `aural card demo/model --id user/las-digits`")

@@ -21,13 +21,13 @@ from .processing import AuralProcessor
 from .processing.folders import check_features_fit, check_tokenizer_fits, said_of
 
 COMMANDS: dict[str, tuple[str, ...]] = {  # model types, and the commands that take a folder of each
-    "las": ("transcribe",),
-    "spectrogram_transformer": ("tag",),
-    "spectrogram_transformer_seq2seq": ("transcribe", "caption"),
+    "las": ("transcribe", "attention", "explain", "app"),
+    "spectrogram_transformer": ("tag", "attention", "explain", "app", "atlas"),
+    "spectrogram_transformer_seq2seq": ("transcribe", "caption", "attention", "explain", "app", "atlas"),
     "audio-spectrogram-transformer": ("convert",),
 }
 HEADS: dict[str, tuple[str, ...]] = {  # of classes for which it is others than for their model type
-    "SpectrogramTransformerForCTC": ("transcribe",),
+    "SpectrogramTransformerForCTC": ("transcribe", "attention", "explain", "app", "atlas"),
 }
 
 
