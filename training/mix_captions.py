@@ -109,8 +109,7 @@ class MixCaptions(torch.utils.data.Dataset):
         stages: how many parts, over the items in order.
         held_out: only descriptions that training never composes (True), or only the others (False). A single part is
             no arrangement: training knows them all, and the test has none.
-        group: consecutive items that share their number of parts and of sounds, so that a batch read in order has
-            little padding.
+        group: consecutive items that share their number of parts, so that a batch read in order has little padding.
         spread: how much mixes vary.
         augment_features: changes features `(frames, mels)`, drawing only from the generator that it is handed.
         wordings: how many of a caption's wordings items draw from, the canonical one first.
@@ -200,20 +199,17 @@ class MixCaptions(torch.utils.data.Dataset):
         if not 0 <= index < self.count:
             raise IndexError(f"index={index} must be in [0, {self.count})")
         rng = self._generator(index)
-        told = self._draw(rng, self._counts(index))
+        told = self._draw(rng, self._number_of_parts(index))
         drawn = [self._sound(rng, part.source) for part in told.parts]
         audio, sounds = self._mixed(rng, told, [wave for _, wave in drawn])
         return DescribedMix(audio, told, sounds, tuple(kit for kit, _ in drawn if kit))
 
-    def _counts(self, index: int) -> np.ndarray:
-        """How many sounds there are of each part, in any order; the group's."""
+    def _number_of_parts(self, index: int) -> int:
         group = index // self.group
         stage = next(stage for stage in self.stages if group * self.group / self.count < stage.until)
-        rng = self._generator(group, 2)
-        return rng.integers(1, MOST_SOUNDS + 1, size=int(rng.integers(stage.fewest, stage.most + 1)))
+        return int(self._generator(group, 2).integers(stage.fewest, stage.most + 1))
 
-    def _draw(self, rng: np.random.Generator, counts: np.ndarray) -> Description:
-        number = len(counts)
+    def _draw(self, rng: np.random.Generator, number: int) -> Description:
         for _ in range(DRAWS):
             effects = sorted(self.by_source.keys() - set(self.drums))
             if number == 1:
@@ -222,10 +218,8 @@ class MixCaptions(torch.utils.data.Dataset):
                 drums = int(rng.integers(1, number))  # at least one of each kind
             drums = min(max(drums, number - len(effects)), len(self.drums))
             sources = [*_some(rng, self.drums, drums), *_some(rng, effects, number - drums)]
-            drawn = zip(rng.permutation(sources), rng.permutation(counts), strict=True)
-            told = Description(
-                tuple(Part(str(one), int(count)) for one, count in drawn), number > 1 and bool(rng.random() < 0.5)
-            )
+            parts = tuple(Part(str(one), int(rng.integers(1, MOST_SOUNDS + 1))) for one in rng.permutation(sources))
+            told = Description(parts, number > 1 and bool(rng.random() < 0.5))
             if number == 1 or is_held_out(captions(told)[0]) == self.held_out:
                 return told
         raise ValueError(f"no description of {number} parts with held_out={self.held_out} found in {DRAWS} draws")

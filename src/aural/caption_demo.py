@@ -99,7 +99,7 @@ class CaptionPlan:
 
 PLANS = {
     "tiny": CaptionPlan(updates=4, test=6, batch_size=4, hidden=16, layers=1, decoder_layers=1),
-    "standard": CaptionPlan(updates=2800, test=300),
+    "standard": CaptionPlan(updates=2500, test=300),
 }
 
 
