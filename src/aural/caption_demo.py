@@ -29,7 +29,7 @@ from .caption_report import PICTURE, facts, said, save, test_result
 from .captioning import AudioWindow, Caption, caption_batch
 from .configuration import SpectrogramTransformerConfig, SpectrogramTransformerSeq2SeqConfig
 from .configuration.text_decoder import TextDecoderConfig
-from .demo import on_threads
+from .demo import one_thread
 from .demo_folder import demo_folder
 from .modeling.spectrogram_seq2seq import SpectrogramTransformerForConditionalGeneration
 from .processing import AuralProcessor, LogMelFeatureExtractor, train_tokenizer
@@ -64,10 +64,9 @@ SPEEDS = tuple(2 ** (step / 12) for step in range(-2, 3))  # two semitones down 
 EQUALIZER_DB = 4.0
 SHARED = "GPL-2"  # kits under this licence or a later version of it are heard, and the weights carry it
 LONGEST = 10.0  # seconds: no mix is longer
-TEST_SEED = 80_000  # added to the run's seed
+TEST_SEED = 70_000  # added to the run's seed
 PAD = 32  # frames: few shapes occur, for which torch keeps what it prepares
 CLIPS_FOR_STATISTICS = 200
-THREADS = 2  # large products, and a worker that mixes in a fifth of the time: two take two thirds as long as one
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ class CaptionPlan:
 
 PLANS = {
     "tiny": CaptionPlan(updates=4, test=6, batch_size=4, hidden=16, layers=1, decoder_layers=1),
-    "standard": CaptionPlan(updates=2500, test=300),
+    "standard": CaptionPlan(updates=2600, test=300),
 }
 
 
@@ -276,7 +275,7 @@ def run_captions(
     """
     require_bleu()  # before the quarter of an hour, not after it
     console, out = console or Console(), Path(out).resolve()
-    with demo_folder(out, ("model", REPORT_NAME, PICTURE), REPORT_NAME) as folder, on_threads(THREADS):
+    with demo_folder(out, ("model", REPORT_NAME, PICTURE), REPORT_NAME) as folder, one_thread():
         sounds = load_sounds(Path(corpus), plan.held_out)
         training = [*sounds.heard, *sounds.effects]
         processor = make_processor(training, seed)
@@ -287,7 +286,7 @@ def run_captions(
             **facts(sounds, asdict(plan), model.num_parameters(), seed, trained["processor"]),
             **_results(model, processor, sounds, plan, seed, folder / PICTURE, console),
             "seconds": {"training": trained["training"], "total": time.perf_counter() - started},
-            "machine": machine_facts(threads=THREADS),
+            "machine": machine_facts(threads=1),
         }
         save(folder, model, processor, report)
     console.print(said(report, out), markup=False, highlight=False, soft_wrap=True)

@@ -97,6 +97,7 @@ def facts(
             "intervals, which are over mixes.",
             "Earlier designs failed on other arrangements of these recordings and of these kits, and this one was "
             "chosen for that; the arrangements of the two tests were looked at once.",
+            "Runs differ by chance more than the intervals, which are over mixes, tell.",
             "Its CTC head transcribes, a word for every sound; for captions it is no companion of the decoder.",
         ],
     }

@@ -8,7 +8,7 @@ the whole prompts, which it does not know, are far beyond its small vocabulary.
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -77,23 +77,18 @@ PLANS = {
 
 
 @contextmanager
-def on_threads(count: int) -> Iterator[None]:
-    """Compute on so many threads, then as before."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def one_thread() -> AbstractContextManager[None]:
+def one_thread() -> Iterator[None]:
     """Compute on one thread, then as before.
 
     The data worker keeps a second core busy, and at this model's size threads mostly wait for each other: on two
     cores two threads took three times as long. One thread also repeats bit by bit on any number of cores.
     """
-    return on_threads(1)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def make_processor(texts: Sequence[str]) -> AuralProcessor:
