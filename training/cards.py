@@ -36,6 +36,7 @@ from .card_texts import NOTE, transcripts
 from .card_texts import caption as text_caption
 from .card_usage import PIPELINES, task_of, usage
 from .citations import bibtex
+from .deletion_results import deletion_section
 from .markdown import bullets, escape, label, table
 from .masked_results import MASKED_NOTE
 from .report_reader import Conversion, Report, Result, read_report
@@ -113,6 +114,7 @@ def render_card(folder: str | Path, repo_id: str | None = None) -> ModelCard:
         recipe=_settings_table(report.recipe if report.seed is None else {**report.recipe, "seed": report.seed}),
         machine=_machine_table(report),
         **_sections(report),
+        deletion=deletion_section(report.deletion) if report.deletion else "",
         limits=bullets(map(escape, report.limits)),
         citation=f"```bibtex\n{bibtex(config, report.versions['aural'], dialect)}\n```",
     )

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from .caption_results import CaptionResult, read_captions
+from .deletion_results import Deletion, read_deletion
 from .masked_results import MaskedResult, read_masked
 from .report_record import Plain, Record, Result
 from .reports import REPORT_FORMAT
@@ -88,6 +89,7 @@ class Report:
         results: one per data set, kind and system measured; of a conversion there may be none.
         example: of the picture: `spoken` and `written`, or `caption`; None where the report has none.
         converted: where the weights come from, if they were converted.
+        deletion: what muting costs, if that was measured.
     """
 
     title: str
@@ -105,6 +107,7 @@ class Report:
     results: tuple[Result, ...]
     example: dict[str, str] | None
     converted: Conversion | None
+    deletion: Deletion | None
 
 
 def read_report(path: str | Path) -> Report:
@@ -159,6 +162,7 @@ def _read(record: Record) -> Report:
         results=results,
         example=_read_example(record, bool(results) and isinstance(results[0], TextResult)),
         converted=converted,
+        deletion=None if record.values.get("deletion") is None else read_deletion(record.record("deletion")),
     )
 
 

@@ -5,11 +5,13 @@ its attention and in random orders.
 
     curve = deletion_curve(["a.wav", ("b.wav", "seven nine")], "models/las")
     curve.area_between  # nats per word by which attention's order costs more than chance
+    write_deletion("models/las", curve.told())  # into its report and card
 
 After Samek et al. 2017 (arXiv:1509.06321) and Petsiuk et al. 2018 (arXiv:1806.07421), whose order is of pixels.
 """
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +22,12 @@ from transformers import PreTrainedModel
 from .looking import load_looker
 from .processing import AuralProcessor, LogMelFeatureExtractor
 from .processing.evidence import AMOUNTS, check_amounts, first_of, mean_height
+from .processing.files import write_whole
 from .receipt_readers import BATCH_SIZE, Reader, reader_of
 from .receipting import check_asked
+from .training.cards import write_card
+from .training.report_reader import read_report
+from .training.reports import REPORT_NAME, write_report
 
 DRAWS = 4  # random orders per clip
 RESAMPLES = 1000  # of the clips, for an interval
@@ -83,6 +89,32 @@ class DeletionCurve:
             "area_between": round(self.area_between, 4),
             "area_interval": [round(edge, 4) for edge in self.area_interval],
         }
+
+
+def write_deletion(folder: str | Path, deletion: Mapping[str, Any]) -> Path:
+    """Put a curve into a model folder's report, and write its card anew.
+
+    Args:
+        folder: With config.json and report.json.
+        deletion: What `DeletionCurve.told` gave.
+
+    Returns:
+        The card.
+
+    Raises:
+        OSError: There is no report, or a file cannot be written.
+        ValueError: The report, or the curve, does not hold what it must; both files are then as they were.
+    """
+    folder = Path(folder)
+    path = folder / REPORT_NAME
+    read_report(path)
+    before = path.read_bytes()
+    write_report(folder, {**json.loads(before), "deletion": dict(deletion)})
+    try:
+        return write_card(folder)
+    except ValueError:
+        write_whole(path, before.decode("utf-8"))
+        raise
 
 
 def deletion_curve(
