@@ -68,7 +68,8 @@ def deletion_section(found: Deletion) -> str:
     low, high = found.area_interval
     verdict = "more" if low > 0 else "less" if high < 0 else "neither more nor less, by its interval,"
     return (
-        f"Nats lost per word, tag or event ({found.claims} of them in {found.clips} clips) as more of a clip is muted:\n\n"
+        f"Nats lost per word, tag or event ({found.claims} of them in {found.clips} clips) as more of a clip is "
+        "muted:\n\n"
         f"{table(('Muted', 'Most attended first', 'At random'), cells)}\n\n"
         f"Muting in the order of attention costs {verdict} than muting at random: {found.area_between:.2f} nats, mean "
         f"over the amounts (95% interval {low:.2f} to {high:.2f} over clips)."
