@@ -48,14 +48,15 @@ def read_deletion(record: Record) -> Deletion:
     points = len(listed) if isinstance(listed, list) else 0
     if points < 2:
         record.fail("amounts", "a list of at least two shares")
-    curves = (tuple(record.numbers(name, points)) for name in ("amounts", "attended", "at_random"))
     low, high = record.numbers("area_interval", 2)
     return Deletion(
-        record.text("unit"),
-        record.whole("clips", least=1),
-        record.whole("claims", least=1),
-        record.text("fill"),
-        *curves,
+        unit=record.text("unit"),
+        clips=record.whole("clips", least=1),
+        claims=record.whole("claims", least=1),
+        fill=record.text("fill"),
+        amounts=tuple(record.numbers("amounts", points)),
+        attended=tuple(record.numbers("attended", points)),
+        at_random=tuple(record.numbers("at_random", points)),
         area_between=record.finite("area_between"),
         area_interval=(low, high),
     )
