@@ -65,8 +65,10 @@ def plot_alignment(
     Raises:
         ValueError: `tokens` or `times` and `alignment` differ in number.
     """
-    if len(tokens) != len(alignment) or len(times) not in (0, len(tokens)):
-        raise ValueError(f"{len(tokens)} tokens and {len(times)} times for {len(alignment)} rows of alignment")
+    if len(tokens) != len(alignment):
+        raise ValueError(f"{len(tokens)} tokens for {len(alignment)} rows of alignment")
+    if len(times) not in (0, len(tokens)):
+        raise ValueError(f"{len(times)} times for {len(tokens)} tokens")
     end, rows, wide = starts[0] + features.shape[0] * seconds_per_feature, len(tokens), 9.0
     height = max(1.6, 0.17 * rows)
     over = strip_height(words, end, wide - 1.6) if words else 0.0
