@@ -34,7 +34,7 @@ def test_a_figure_is_written(capsys, monkeypatch, made, tmp_path, figure, model,
     out = tmp_path / f"picture.{ending}"
     said = ["--model", made / model, "--file", made / "a.wav", *options]
     code, printed, err = run(capsys, monkeypatch, "explain", figure, *said, "-o", out)
-    assert (code, printed) == (0, ""), err
+    assert (code, printed) == (0, f"{out}\n"), err
     assert out.read_bytes().startswith(head)
     assert [path.name for path in tmp_path.iterdir()] == [out.name]
 

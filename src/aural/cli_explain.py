@@ -76,6 +76,7 @@ def attention(
     from . import explain as figures
 
     figures.attention(model, file, layer=layer, head=head, query=_place(query)).save(out, dark)
+    print(out)
 
 
 @explain_app.command(epilog="Example: `aural explain las -o las.png` · `… --model demo/model --file seven.wav --dark`")
@@ -96,6 +97,7 @@ def las(
     from . import explain as figures
 
     figures.las(model, file, query=query).save(out, dark)
+    print(out)
 
 
 @explain_app.command(
@@ -113,6 +115,7 @@ def patches(
     from . import explain as figures
 
     figures.patches(model, file, query=_place(query)).save(out, dark)
+    print(out)
 
 
 def _check(out: Path, file: Path | None) -> None:
