@@ -243,7 +243,8 @@ class SpectrogramTransformerForConditionalGeneration(JointGenerationMixin, Spect
 
         Raises:
             ValueError: Another number of mels, a row without frames, frames that do not come first; two caches; labels
-                outside the vocabulary; more tokens than positions; with CTC, targets that do not fit the columns.
+                outside the vocabulary; `ctc_targets` without a CTC head; more tokens than positions; with CTC, targets
+                that do not fit the columns.
         """
         config = self.config
         output_attentions = config.output_attentions if output_attentions is None else output_attentions
@@ -251,8 +252,10 @@ class SpectrogramTransformerForConditionalGeneration(JointGenerationMixin, Spect
         shown = {"output_attentions": output_attentions, "output_hidden_states": output_hidden_states}
         if labels is not None:
             clips = input_features if encoder_outputs is None else encoder_outputs[0]
-            for said in (labels, labels if ctc_targets is None else ctc_targets):
+            for said in (labels,) if ctc_targets is None else (labels, ctc_targets):
                 check_labels(said, len(labels if clips is None else clips), config.vocab_size)
+            if ctc_targets is not None and self.ctc_head is None:
+                raise ValueError("ctc_targets are given, and ctc_weight=0: there is no CTC head to learn them")
             if decoder_input_ids is None:
                 decoder_input_ids = self.prepare_decoder_input_ids_from_labels(labels)
         if encoder_outputs is None:

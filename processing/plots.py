@@ -13,6 +13,7 @@ from .plot_theme import ATTENTION, MARKED, dress, new_figure, theme
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+PICTURES = (".png", ".svg", ".pdf")  # how names of pictures end
 SHOWN = {" ": "␣", "<eos>": "end", "<unk>": "?"}  # how tokens that cannot be seen are written
 
 
@@ -224,6 +225,16 @@ def plot_pages(pages: Sequence[str | Path], columns: int = 4) -> "Figure":
     return figure
 
 
+def check_picture(path: Path) -> None:
+    """Refuse a name that `save_figure` would refuse, before the work that comes before it.
+
+    Raises:
+        ValueError: Its ending is none of `PICTURES`.
+    """
+    if path.suffix.lower() not in PICTURES:
+        raise ValueError(f"{path}: a picture's name ends in {', '.join(PICTURES[:-1])} or {PICTURES[-1]}")
+
+
 def save_figure(figure: "Figure", path: str | Path, dpi: int = 150) -> None:
     """Write a figure as png, svg or pdf, by the ending of `path`: whole or not at all.
 
@@ -232,8 +243,6 @@ def save_figure(figure: "Figure", path: str | Path, dpi: int = 150) -> None:
         OSError: The file cannot be written.
     """
     path = Path(path)
-    kind = path.suffix.lower().lstrip(".")
-    if kind not in ("png", "svg", "pdf"):
-        raise ValueError(f"{path}: a picture's name ends in .png, .svg or .pdf")
+    check_picture(path)
     with replaced_whole(path) as part:
-        figure.savefig(part, format=kind, dpi=dpi)
+        figure.savefig(part, format=path.suffix.lower().lstrip("."), dpi=dpi)

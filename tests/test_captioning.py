@@ -236,6 +236,7 @@ def test_one_bad_file_costs_the_others_nothing(files, folder):
     [
         (["--nbest", "2"], "--nbest is for --json"),
         (["--picture", "x.png", "other.wav"], "--picture is of one file"),
+        (["--picture", "x.gif"], "x.gif: a picture's name ends in"),
         (["--max-seconds", "0"], "max_seconds=0.0 must be"),
     ],
 )

@@ -128,7 +128,7 @@ def test_trouble_is_said_before_the_work(capsys, monkeypatch, model, corpus, sou
     assert "give audio files, or --corpus, and not both" in refused()
     assert "give audio files, or --corpus, and not both" in refused(sounds[0], "--corpus", corpus)
     assert "--effects: only beside --corpus" in refused(sounds[0], "--effects", corpus)
-    assert "a picture's name ends in .png, .svg, .pdf" in refused(sounds[0], "-o", tmp_path / "atlas.gif")
+    assert "a picture's name ends in .png, .svg or .pdf" in refused(sounds[0], "-o", tmp_path / "atlas.gif")
     assert "there is no folder" in refused(sounds[0], "--csv", tmp_path / "nowhere" / "heads.csv")
     assert "is one of the audio files" in refused(sounds[0], "--report", sounds[0])
     _, _, err = run(capsys, monkeypatch, "atlas", tmp_path / "none.wav", "--model", model)
@@ -154,11 +154,16 @@ def test_an_interrupt_leaves_no_file(capsys, monkeypatch, sounds, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.wav", "b.wav", "model"]
 
 
-def test_the_bar_is_for_a_person_who_waits(monkeypatch):
+def test_the_bar_is_for_a_person_who_waits(monkeypatch, capsys):
     with cli_atlas.atlas_bar(quiet=True) as show:
         show("clips", 1, 2)
+    with cli_atlas.atlas_bar(quiet=False) as show:  # into a file
+        show("clips", 1, 2)
+    assert capsys.readouterr() == ("", "")
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm")
     with cli_atlas.atlas_bar(quiet=False) as show:
         show("clips", 1, 2)
         show("heads", 0, 4)
+    shown = capsys.readouterr().err
+    assert "clips" in shown and "1/2" in shown and "heads" in shown and "0/4" in shown

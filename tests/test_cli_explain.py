@@ -59,7 +59,10 @@ def test_what_cannot_be_drawn_is_one_line_and_no_file(capsys, monkeypatch, made,
 
 @pytest.mark.parametrize(
     "options, said",
-    [(["-o", "a.jpg"], "its name ends in .png, .svg, .pdf"), (["-o", "a.png", "--query", "x,y"], "SECONDS,HZ")],
+    [
+        (["-o", "a.jpg"], "a picture's name ends in .png, .svg or .pdf"),
+        (["-o", "a.png", "--query", "x,y"], "SECONDS,HZ"),
+    ],
 )
 def test_options_that_mean_nothing_are_refused_before_a_model_loads(capsys, monkeypatch, options, said):
     code, _, err = run(capsys, monkeypatch, "explain", "patches", *options)

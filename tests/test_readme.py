@@ -141,6 +141,24 @@ def test_the_table_of_captions_is_in_its_report():
         assert row in README
 
 
+def test_what_the_runs_of_captions_took_and_came_to_is_in_their_reports():
+    folder = ROOT / "model_cards" / "captions"
+    kept, other = (json.loads((folder / f"{name}.json").read_text()) for name in ("report", "report-two-threads"))
+    assert f"Training took {kept['recipe']['processor_seconds'] / 60:.0f} minutes of one core" in README
+    heard, unheard = (f"{result['exact']:.1%}" for result in other["results"])
+    came_to = f"took {other['seconds']['training'] / 60:.0f} minutes and came to {heard} and {unheard} on other mixes"
+    told = re.sub(r"\s+", " ", README)
+    assert came_to in told and f"with {other['recipe']['updates']:,} updates in place of 2,600" in told
+    assert kept["recipe"]["updates"] == 2600 and (kept["machine"]["threads"], other["machine"]["threads"]) == (1, 2)
+    assert any(f"came to {heard} and {unheard} on other mixes" in limit for limit in kept["limits"])
+
+
+def test_the_curve_on_the_demos_card_is_that_of_the_study():
+    folders = (ROOT / "model_cards" / name for name in ("las-demo", "receipts"))
+    card, study = (json.loads((folder / "report.json").read_text()) for folder in folders)
+    assert card["deletion"] == study["deletion"]
+
+
 def test_what_is_said_of_pre_training_is_in_its_report():
     results = json.loads((ROOT / "model_cards" / "drums-pretraining.json").read_text())["results"]
     accuracy, recall = results["accuracy"], results["macro_recall"]

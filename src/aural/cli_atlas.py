@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from .cli_sounds import check_out
 from .console import quiet_libraries
+from .processing.plots import check_picture
 
 if TYPE_CHECKING:
     from .atlas import Atlas
@@ -24,7 +25,6 @@ ATLAS_EXAMPLE = (
     "Example: `aural atlas yard.wav park.flac --model models/sounds -o atlas.png` · "
     "`aural atlas --corpus data/drums --model model_cards/drums --threshold 0.35 -o atlas.png --csv atlas.csv`"
 )
-PICTURES = (".png", ".svg", ".pdf")
 
 
 def atlas(
@@ -63,8 +63,8 @@ def atlas(
         raise typer.BadParameter("give audio files, or --corpus, and not both")
     if effects is not None and corpus is None:
         raise typer.BadParameter("--effects: only beside --corpus")
-    if out is not None and out.suffix.lower() not in PICTURES:
-        raise typer.BadParameter(f"--out {out}: a picture's name ends in {', '.join(PICTURES)}")
+    if out is not None:
+        check_picture(out)
     for path in (out, table, report):
         if path is not None:
             check_out(path, files)

@@ -14,6 +14,7 @@ import typer
 from .cli_sounds import check_out
 from .console import quiet_libraries
 from .processing.files import write_whole
+from .processing.plots import PICTURES
 
 if TYPE_CHECKING:
     from .looking import Look
@@ -23,7 +24,6 @@ ATTENTION_EXAMPLE = (
     "`aural attention yard.wav --model models/sounds --layer 5 --query 1.2,800 -o yard.svg` · "
     "`aural attention seven.wav --model demo/model --against demo/later -o seven.html`"
 )
-PICTURES = (".png", ".svg", ".pdf")
 PAGES = (".html", ".htm")
 
 

@@ -17,6 +17,7 @@ from .console import quiet_libraries, say_error
 from .heard_bar import heard_bar
 from .processing.events import json_lines
 from .processing.files import write_whole
+from .processing.plots import check_picture
 
 if TYPE_CHECKING:
     from .captioning import Caption
@@ -62,6 +63,8 @@ def caption(
         raise typer.BadParameter("--nbest is for --json: text has one caption of each")
     if picture is not None and len(files) > 1:
         raise typer.BadParameter(f"--picture is of one file, not of {len(files)}")
+    if picture is not None:
+        check_picture(picture)
     if out is not None:
         check_out(out, files)
     from .captioning import caption as caption_audio

@@ -11,9 +11,9 @@ from typing import Annotated
 
 import typer
 
-from .cli_attention import PICTURES
 from .cli_sounds import check_out
 from .console import quiet_libraries
+from .processing.plots import check_picture
 
 explain_app = typer.Typer(rich_markup_mode="markdown", no_args_is_help=True)
 
@@ -121,8 +121,7 @@ def patches(
 def _check(out: Path, file: Path | None) -> None:
     """What would fail at the end is said at once."""
     quiet_libraries()
-    if out.suffix.lower() not in PICTURES:
-        raise typer.BadParameter(f"--out {out}: its name ends in {', '.join(PICTURES)}")
+    check_picture(out)
     check_out(out, [] if file is None else [file])
 
 

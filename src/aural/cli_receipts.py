@@ -14,6 +14,7 @@ import typer
 from .cli_sounds import check_out
 from .console import quiet_libraries
 from .processing.files import write_whole
+from .processing.plots import check_picture
 
 if TYPE_CHECKING:
     from .receipting import Receipt, Receipts
@@ -22,7 +23,6 @@ RECEIPTS_EXAMPLE = (
     'Example: `aural receipts seven.wav --model demo/model` · `… --text "seven nine" -o receipts.png` · '
     "`aural receipts yard.wav --model models/sounds --json --out receipts.json`"
 )
-PICTURES = (".png", ".svg", ".pdf")
 
 
 def receipts(
@@ -57,8 +57,8 @@ def receipts(
     Words that keep their confidence have no evidence in the sound.
     """
     quiet_libraries()
-    if picture is not None and picture.suffix.lower() not in PICTURES:  # before the model is asked
-        raise ValueError(f"-o {picture}: a picture's name ends in {', '.join(PICTURES[:-1])} or {PICTURES[-1]}")
+    if picture is not None:
+        check_picture(picture)
     if out is not None:
         check_out(out, [file])
     from .looking import load_looker

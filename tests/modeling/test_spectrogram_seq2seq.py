@@ -83,6 +83,8 @@ def test_ctc_can_learn_another_text_than_the_decoder():
     assert losses[0.3] == pytest.approx(0.7 * losses[0.0] + 0.3 * losses[1.0], rel=1e-5)
     with pytest.raises(ValueError, match="labels"):
         tiny_writer(ctc_weight=0.3)(features, mask, labels=LABELS, ctc_targets=other[:1])
+    with pytest.raises(ValueError, match="there is no CTC head"):
+        tiny_writer(ctc_weight=0.0)(features, mask, labels=LABELS, ctc_targets=other)
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.4])
