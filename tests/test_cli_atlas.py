@@ -154,14 +154,13 @@ def test_an_interrupt_leaves_no_file(capsys, monkeypatch, sounds, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.wav", "b.wav", "model"]
 
 
-def test_the_bar_is_for_a_person_who_waits(monkeypatch, capsys):
+def test_the_bar_is_for_a_person_who_waits(as_in_a_terminal, capsys):
     with cli_atlas.atlas_bar(quiet=True) as show:
         show("clips", 1, 2)
     with cli_atlas.atlas_bar(quiet=False) as show:  # into a file
         show("clips", 1, 2)
     assert capsys.readouterr() == ("", "")
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("TERM", "xterm")
+    as_in_a_terminal()
     with cli_atlas.atlas_bar(quiet=False) as show:
         show("clips", 1, 2)
         show("heads", 0, 4)

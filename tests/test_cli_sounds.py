@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import os
 
 import numpy as np
 import pytest
@@ -182,8 +181,8 @@ def test_a_folder_for_another_command_is_one_line(capsys, monkeypatch, sounds, t
     assert "`aural transcribe` is the command for it" in error_line(err)
 
 
-def test_ctrl_c_leaves_cleanly(capsys, monkeypatch, folder, sounds, tmp_path):
-    monkeypatch.setenv("FORCE_COLOR", "1")  # with a bar
+def test_ctrl_c_leaves_cleanly(as_in_a_terminal, capsys, monkeypatch, folder, sounds, tmp_path):
+    as_in_a_terminal()  # with a bar
     monkeypatch.setattr(heard_bar, "BAR_FROM", 0)
     original = tagging.tag
 
@@ -205,14 +204,11 @@ def test_ctrl_c_leaves_cleanly(capsys, monkeypatch, folder, sounds, tmp_path):
     assert set(tmp_path.iterdir()) == before
 
 
-def test_a_bar_is_for_a_person_who_waits(capsys, monkeypatch, folder, sounds):
+def test_a_bar_is_for_a_person_who_waits(as_in_a_terminal, capsys, monkeypatch, folder, sounds):
     asked = ("tag", sounds[0], "--model", folder)
     monkeypatch.setattr(heard_bar, "BAR_FROM", 0.5)
     assert run(capsys, monkeypatch, *asked)[2] == ""  # piped
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    # rich looks at the mapping that it was imported with; dill, which the processes of Dataset.map in another test
-    # use, leaves it a copy
-    monkeypatch.setattr("rich.console.Console._environ", os.environ)
+    as_in_a_terminal()
     _, out, err = run(capsys, monkeypatch, *asked)
     assert "a.wav" in err
     assert "a.wav" not in out

@@ -205,14 +205,12 @@ def test_what_is_for_files_is_refused_for_a_corpus(capsys, monkeypatch, folder, 
     assert not (tmp_path / "out").exists()
 
 
-def test_a_person_sees_a_bar_and_only_the_text_is_printed(typed, monkeypatch, tmp_path):
+def test_a_person_sees_a_bar_and_only_the_text_is_printed(as_in_a_terminal, typed, monkeypatch, tmp_path):
     path = tmp_path / "long.wav"
     soundfile.write(path, np.tile(spoken(), 3), 16_000, subtype="FLOAT")
     plain = typed(path)
     assert plain[2] == ""
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setattr("rich.console.Console._environ", os.environ)  # of this test, not of the import
+    as_in_a_terminal()
     code, out, err = typed(path)
     assert (code, out) == plain[:2]
     assert "long.wav" in err

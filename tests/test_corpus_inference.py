@@ -406,7 +406,9 @@ def test_what_tag_does_for_files_alone_is_refused_for_a_corpus(capsys, monkeypat
     assert not (tmp_path / "out").exists()
 
 
-def test_ctrl_c_leaves_whole_shards_and_says_how_to_go_on(capsys, monkeypatch, speech, corpus, done, tmp_path):
+def test_ctrl_c_leaves_whole_shards_and_says_how_to_go_on(
+    as_in_a_terminal, capsys, monkeypatch, speech, corpus, done, tmp_path
+):
     original = Shards.write
 
     def interrupted(self, shard, table):
@@ -415,7 +417,7 @@ def test_ctrl_c_leaves_whole_shards_and_says_how_to_go_on(capsys, monkeypatch, s
         original(self, shard, table)
 
     monkeypatch.setattr(Shards, "write", interrupted)
-    monkeypatch.setenv("FORCE_COLOR", "1")  # with a bar
+    as_in_a_terminal()  # with a bar
     out = tmp_path / "out"
     code, printed, err = typed(capsys, monkeypatch, "transcribe", corpus, speech, out, "--shard-rows", SHARD)
     assert (code, printed) == (130, "")
