@@ -194,7 +194,8 @@ def _decoded(file: _Stream, handle: BinaryIO, name: str) -> Iterator[np.ndarray]
     try:
         while len(block := file.read(BLOCK // file.channels + 1, dtype="float32", always_2d=True)):
             samples += len(block)
-            yield block[:, 0] if file.channels == 1 else block.mean(axis=1)
+            # a copy: a short recording would else keep the whole block that it was read into
+            yield block[:, 0].copy() if file.channels == 1 else block.mean(axis=1)
     except soundfile.SoundFileError as error:
         raise ValueError(f"{name}: truncated or damaged ({_reason(error)})") from error
     if file.format == "MP3":  # without the encoder's tag the count is an estimate from the first frame

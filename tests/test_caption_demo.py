@@ -1,11 +1,14 @@
 """`aural demo captions` on made-up sounds: which kits are heard, the report, the picture, a folder that captions."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+import torch
+from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 import aural
@@ -103,6 +106,15 @@ def test_a_seed_repeats_the_weights_and_an_earlier_demo_is_replaced(finished, co
     for _ in range(2):
         run_captions(corpus, tmp_path / "again", PLANS["tiny"])
     assert (tmp_path / "again" / "model" / "model.safetensors").read_bytes() == first
+
+
+@pytest.mark.xdist_group("torchrun")  # not two launches at once
+def test_two_processes_learn_what_one_learns(finished, corpus, tmp_path):
+    run_captions(corpus, tmp_path / "two", replace(PLANS["tiny"], processes=2))
+    alone, shared = (load_file(out / "model" / "model.safetensors") for out in (finished, tmp_path / "two"))
+    for name, expected in alone.items():
+        # the order of sums; Adam's first steps, of a gradient over its own size, enlarge what it does to tiny ones
+        torch.testing.assert_close(shared[name], expected, atol=1e-4, rtol=0, msg=name)
 
 
 def test_a_folder_of_something_else_is_left_alone(corpus, tmp_path):

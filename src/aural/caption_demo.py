@@ -22,8 +22,7 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.progress import track
-from torch.utils.data import Dataset
-from transformers import PreTrainedModel, PrinterCallback, Seq2SeqTrainingArguments, set_seed
+from transformers import PrinterCallback, Seq2SeqTrainingArguments, set_seed
 
 from .caption_report import PICTURE, facts, said, save, test_result
 from .captioning import AudioWindow, Caption, caption_batch
@@ -31,6 +30,7 @@ from .configuration import SpectrogramTransformerConfig, SpectrogramTransformerS
 from .configuration.text_decoder import TextDecoderConfig
 from .demo import one_thread
 from .demo_folder import demo_folder
+from .launching import in_processes
 from .modeling.spectrogram_seq2seq import SpectrogramTransformerForConditionalGeneration
 from .processing import AuralProcessor, LogMelFeatureExtractor, train_tokenizer
 from .processing.plot_captions import plot_caption
@@ -49,6 +49,7 @@ from .training.mix_sounds import MixSound, drum_sounds, effect_sounds
 from .training.progress import RichProgress
 from .training.reports import REPORT_NAME, machine_facts
 from .training.trainer import AuralTrainer
+from .training.world import World
 
 CURRICULUM = (
     Stage(0.08, 1, 1),
@@ -67,6 +68,7 @@ LONGEST = 10.0  # seconds: no mix is longer
 TEST_SEED = 70_000  # added to the run's seed
 PAD = 32  # frames: few shapes occur, for which torch keeps what it prepares
 CLIPS_FOR_STATISTICS = 200
+LEARNT = "learnt"  # folder of the model between training and tests
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ class CaptionPlan:
         decoder_layers: Of the decoder.
         patch_frames: Frames of a patch, which has all mels; four from one to the next.
         held_out: Kits that are not heard beside those of other licences, such as to choose settings on.
+        processes: That share each batch on a CPU, a thread each. Their number changes how sums round, and so the run.
     """
 
     updates: int
@@ -94,10 +97,11 @@ class CaptionPlan:
     decoder_layers: int = 2
     patch_frames: int = 6
     held_out: tuple[str, ...] = field(default=())
+    processes: int = 2
 
 
 PLANS = {
-    "tiny": CaptionPlan(updates=4, test=6, batch_size=4, hidden=16, layers=1, decoder_layers=1),
+    "tiny": CaptionPlan(updates=4, test=6, batch_size=4, hidden=16, layers=1, decoder_layers=1, processes=1),
     "standard": CaptionPlan(updates=2600, test=300),
 }
 
@@ -170,20 +174,46 @@ def make_model(processor: AuralProcessor, plan: CaptionPlan) -> SpectrogramTrans
     return model
 
 
-def train(
-    model: PreTrainedModel,
-    data: Dataset,
-    collator: Any,
-    plan: CaptionPlan,
-    seed: int,
-    folder: str,
-    console: Console,
-) -> None:
-    """Train through the Trainer, on items in their order; `folder` is for its own files."""
+def training_mixes(sounds: Sequence[MixSound], processor: AuralProcessor, plan: CaptionPlan, seed: int) -> MixCaptions:
+    """What a model learns from, in the order in which it does."""
+    return MixCaptions(
+        sounds,
+        plan.updates * plan.batch_size,
+        seed,
+        processor,
+        CURRICULUM,
+        group=plan.batch_size,
+        spread=MixSpread(speeds=SPEEDS),
+        augment_features=RandomEqualizer(EQUALIZER_DB, std=processor.feature_extractor.std),
+        wordings=1,
+        transcripts=TRANSCRIPTS,
+    )
+
+
+def learn(
+    sounds: Sequence[MixSound], processor: AuralProcessor, plan: CaptionPlan, seed: int, folder: str, quiet: bool
+) -> float:
+    """Let a model learn to say what it hears; with several processes this is what each of them does.
+
+    Args:
+        sounds: What is mixed for training.
+        processor: Of the model.
+        plan: How much to do.
+        seed: What the run follows from.
+        folder: Where the model is saved, in `learnt`.
+        quiet: No progress is shown; else the first process shows it.
+
+    Returns:
+        Seconds that this process computed, without its data worker.
+    """
+    started = time.process_time()
+    set_seed(seed)
+    model = make_model(processor, plan)
     arguments = Seq2SeqTrainingArguments(
         output_dir=folder,
+        use_cpu=not torch.cuda.is_available(),  # or else Accelerate joins no processes without an accelerator
         max_steps=plan.updates,
-        per_device_train_batch_size=plan.batch_size,
+        per_device_train_batch_size=plan.batch_size // World.current().size,
         train_sampling_strategy="sequential",  # the order of the items is the curriculum
         learning_rate=plan.learning_rate,
         lr_scheduler_type="cosine",
@@ -191,6 +221,7 @@ def train(
         weight_decay=0.05,
         adam_beta2=0.98,
         max_grad_norm=1.0,
+        ddp_find_unused_parameters=False,
         dataloader_num_workers=1,
         dataloader_pin_memory=torch.cuda.is_available(),
         logging_steps=50,
@@ -199,25 +230,15 @@ def train(
         disable_tqdm=True,
         seed=seed,
     )
+    collator = SpeechCollator(pad_to_multiple_of=PAD)
+    data = training_mixes(sounds, processor, plan, seed)
     trainer = AuralTrainer(model, arguments, data_collator=collator, train_dataset=data)
     trainer.pop_callback(PrinterCallback)  # it prints every log; the bar shows the loss
-    trainer.add_callback(RichProgress(console, "training", lines=True))
+    trainer.add_callback(RichProgress(Console(quiet=quiet), "training", lines=True))
     trainer.train()
-
-
-def learn(
-    sounds: Sequence[MixSound], processor: AuralProcessor, plan: CaptionPlan, seed: int, folder: str, console: Console
-) -> SpectrogramTransformerForConditionalGeneration:
-    """A model that has learnt to say what it hears."""
-    equalizer = RandomEqualizer(EQUALIZER_DB, std=processor.feature_extractor.std)
-    options: dict[str, Any] = {"spread": MixSpread(speeds=SPEEDS), "augment_features": equalizer, "wordings": 1}
-    options["transcripts"] = TRANSCRIPTS
-    count = plan.updates * plan.batch_size
-    mixes = MixCaptions(sounds, count, seed, processor, CURRICULUM, group=plan.batch_size, **options)
-    set_seed(seed)
-    model = make_model(processor, plan)
-    train(model, mixes, SpeechCollator(pad_to_multiple_of=PAD), plan, seed, folder, console)
-    return model.eval()
+    if trainer.is_world_process_zero():
+        model.save_pretrained(Path(folder) / LEARNT)
+    return time.process_time() - started
 
 
 def tell(
@@ -279,13 +300,15 @@ def run_captions(
         sounds = load_sounds(Path(corpus), plan.held_out)
         training = [*sounds.heard, *sounds.effects]
         processor = make_processor(training, seed)
-        started, cpu = time.perf_counter(), time.process_time()
-        model = learn(training, processor, plan, seed, str(folder.parent), console)
-        trained = {"training": time.perf_counter() - started, "processor": time.process_time() - cpu}
+        started = time.perf_counter()
+        processes = 1 if torch.cuda.is_available() else plan.processes
+        computed = in_processes(processes, learn, training, processor, plan, seed, str(folder.parent), console.quiet)
+        trained = time.perf_counter() - started
+        model = SpectrogramTransformerForConditionalGeneration.from_pretrained(folder.parent / LEARNT).eval()
         report = {
-            **facts(sounds, asdict(plan), model.num_parameters(), seed, trained["processor"]),
+            **facts(sounds, asdict(plan), model.num_parameters(), seed, sum(computed)),
             **_results(model, processor, sounds, plan, seed, folder / PICTURE, console),
-            "seconds": {"training": trained["training"], "total": time.perf_counter() - started},
+            "seconds": {"training": trained, "total": time.perf_counter() - started},
             "machine": machine_facts(threads=1),
         }
         save(folder, model, processor, report)

@@ -64,7 +64,7 @@ def facts(
         plan: The plan's fields by name.
         parameters: Of the model.
         seed: Of the run.
-        processor_seconds: Of the process that trained, without the one that mixed.
+        processor_seconds: Of the processes that trained, without those that mixed.
     """
     heard, unheard = _kits(sounds.heard), _kits(sounds.unheard)
     settings = {name: list(value) if isinstance(value, tuple) else value for name, value in plan.items()}

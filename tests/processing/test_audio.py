@@ -104,6 +104,12 @@ def test_long_files_are_decoded_whole():
     np.testing.assert_allclose(load_audio(encoded(wave, codec="FLOAT")), wave.mean(1), atol=1e-6)
 
 
+def test_a_short_recording_keeps_no_more_memory_than_its_samples(tone):
+    wave = load_audio(encoded(tone))
+    holder = wave if wave.base is None else wave.base
+    assert holder.nbytes == tone.nbytes
+
+
 @pytest.mark.parametrize("kind", [np.int16, np.int32])
 def test_integer_arrays_are_pcm(tone, kind):
     full = -float(np.iinfo(kind).min)
