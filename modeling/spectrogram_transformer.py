@@ -90,7 +90,7 @@ class SpectrogramTransformerModel(SpectrogramTransformerPreTrainedModel):
 
     def set_input_embeddings(self, value: nn.Module) -> None:
         """Replace the projection of patches."""
-        self.embeddings.patch_projection = cast(nn.Conv2d, value)
+        self.embeddings.patch_projection = cast(PatchProjection, value)
 
     def prepare(
         self, input_features: torch.Tensor | None, attention_mask: torch.Tensor | None

@@ -1,6 +1,8 @@
 """`aural demo captions` on made-up sounds: which kits are heard, the report, the picture, a folder that captions."""
 
 import json
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from aural.cli import app
 from aural.training.drum_labels import KITS
 from aural.training.effects import EFFECTS
 from aural.training.mix_grammar import FAMILIES, parse
+from aural.training.progress import RichProgress
 from aural.training.report_reader import read_report
 
 LABELS = ("kick", "snare", "tom", "hihat")
@@ -124,6 +127,13 @@ def test_a_folder_of_something_else_is_left_alone(corpus, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
     with pytest.raises(NotADirectoryError, match="is a file"):
         run_captions(corpus, tmp_path / "mine.txt", PLANS["tiny"])
+
+
+def test_ctrl_c_ends_it_and_leaves_nothing(corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(RichProgress, "on_step_end", lambda *_, **kwargs: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        run_captions(corpus, tmp_path / "out", PLANS["tiny"])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_flags_of_the_other_demos_are_refused():

@@ -2,6 +2,9 @@
 
 import io
 import json
+import os
+import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +18,7 @@ from aural.demo import PLANS, _say, make_model, make_processor, one_thread, run_
 from aural.demo_folder import replace_folder
 from aural.training.clips import load_clips
 from aural.training.compose import ComposedStrings
+from aural.training.progress import RichProgress
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +72,16 @@ def test_a_seed_repeats_the_run_bit_by_bit_and_replaces_an_earlier_demo(demo, tm
     assert all(torch.equal(first_weights[name], second_weights[name]) for name in first_weights)
     for part in ("results", "example"):
         assert second[part] == report[part]
+
+
+def test_ctrl_c_ends_it_and_leaves_an_earlier_demo(demo, tmp_path, monkeypatch):
+    earlier = tmp_path / "demo"
+    shutil.copytree(demo[0], earlier)
+    monkeypatch.setattr(RichProgress, "on_step_end", lambda *_, **kwargs: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        run_demo(earlier, PLANS["tiny"], seed=4, console=Console(quiet=True))
+    assert json.loads((earlier / "report.json").read_text())["seed"] == 3
+    assert list(tmp_path.iterdir()) == [earlier]
 
 
 def test_a_folder_with_other_things_in_it_is_left_alone(tmp_path):

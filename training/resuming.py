@@ -103,6 +103,16 @@ class ResumableTrainer(MeasuredTrainer):
             self.stopped = self._saving.stopped or self._signals.agreed(self.args.device)
         return output
 
+    def train_whole(self) -> None:
+        """Train to the end, for a caller who would else go on with half a model and nothing to resume from.
+
+        Raises:
+            KeyboardInterrupt: A signal stopped it.
+        """
+        self.train()
+        if self.stopped:
+            raise KeyboardInterrupt
+
     # ---- Writing ----
 
     def _get_output_dir(self, trial: Any) -> str:

@@ -28,6 +28,7 @@ from .caption_report import PICTURE, facts, said, save, test_result
 from .captioning import AudioWindow, Caption, caption_batch
 from .configuration import SpectrogramTransformerConfig, SpectrogramTransformerSeq2SeqConfig
 from .configuration.text_decoder import TextDecoderConfig
+from .console import quiet_libraries
 from .demo import one_thread
 from .demo_folder import demo_folder
 from .launching import in_processes
@@ -207,6 +208,7 @@ def learn(
         Seconds that this process computed, without its data worker.
     """
     started = time.process_time()
+    quiet_libraries()  # a process of its own has not heard of it
     set_seed(seed)
     model = make_model(processor, plan)
     arguments = Seq2SeqTrainingArguments(
@@ -235,7 +237,7 @@ def learn(
     trainer = AuralTrainer(model, arguments, data_collator=collator, train_dataset=data)
     trainer.pop_callback(PrinterCallback)  # it prints every log; the bar shows the loss
     trainer.add_callback(RichProgress(Console(quiet=quiet), "training", lines=True))
-    trainer.train()
+    trainer.train_whole()
     if trainer.is_world_process_zero():
         model.save_pretrained(Path(folder) / LEARNT)
     return time.process_time() - started

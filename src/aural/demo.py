@@ -159,7 +159,7 @@ def train(
     trainer = AuralTrainer(model, arguments, data_collator=SpeechCollator(pad_to_multiple_of=48), train_dataset=data)
     trainer.pop_callback(transformers.PrinterCallback)  # it prints every log; the bar shows the loss
     trainer.add_callback(RichProgress(console))
-    trainer.train()
+    trainer.train_whole()
 
 
 def measure(

@@ -196,7 +196,7 @@ def fit(
             callbacks=list(callbacks),
         )
         trainer.pop_callback(PrinterCallback)  # whoever waits sees the bars
-        trainer.train()
+        trainer.train_whole()
 
 
 def _arguments(folder: str, items: int, plan: DrumPlan, seed: int) -> Seq2SeqTrainingArguments:

@@ -1,5 +1,6 @@
 """Several processes of this machine for one job, started from Python: torchrun without its command line."""
 
+import logging
 import os
 import signal
 from collections.abc import Callable
@@ -42,6 +43,8 @@ def in_processes(count: int, function: Callable[..., Answer], *arguments: object
         rdzv_endpoint="localhost:0",  # any port that is free
         max_restarts=0,
     )
+    # Its warnings tell how it ends the processes of whoever pressed Ctrl-C; its errors are tracebacks of theirs.
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.ERROR)
     try:
         answers = elastic_launch(config, _on_one_thread)(function, *arguments)
     except SignalException as stopped:

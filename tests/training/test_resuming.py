@@ -318,6 +318,16 @@ def test_a_signal_saves_within_the_step_and_the_run_goes_on_later(event, step, s
     assert_equal(resumed, whole)
 
 
+def test_who_goes_on_with_the_model_hears_of_a_signal(tmp_path):
+    trainer = make_trainer(tmp_path / "run", max_steps=4, callbacks=[At("on_step_begin", 2, terminate)])
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train_whole()
+    assert trainer.state.global_step == 3
+    whole = make_trainer(tmp_path / "whole", max_steps=4)
+    whole.train_whole()
+    assert whole.state.global_step == 4
+
+
 def test_an_epochs_evaluation_is_left_to_the_run_that_resumes(tmp_path):
     arguments = {"max_steps": 8, "eval_strategy": "epoch", "logging_strategy": "epoch", "save_strategy": "epoch"}
     whole = make_trainer(tmp_path / "whole", **arguments)
