@@ -24,7 +24,7 @@ from transformers.utils.output_capturing import capture_outputs
 
 from ..configuration.spectrogram_transformer import SpectrogramTransformerConfig
 from .checks import check_features
-from .patches import Patches, SpectrogramEmbeddings
+from .patches import Patches, PatchProjection, SpectrogramEmbeddings
 from .pooling import ClipPooling, pool_columns, pool_scores
 from .positions import FactorizedPositions, JointPositions
 from .self_attention import SelfAttention, SpectrogramLayer

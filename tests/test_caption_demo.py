@@ -106,9 +106,12 @@ def test_the_model_folder_captions_has_a_card_and_publishes(finished):
 
 def test_a_seed_repeats_the_weights_and_an_earlier_demo_is_replaced(finished, corpus, tmp_path):
     first = (finished / "model" / "model.safetensors").read_bytes()
-    for _ in range(2):
-        run_captions(corpus, tmp_path / "again", PLANS["tiny"])
-    assert (tmp_path / "again" / "model" / "model.safetensors").read_bytes() == first
+    again = tmp_path / "again"
+    again.mkdir()
+    (again / "report.json").write_text("an earlier one")
+    run_captions(corpus, again, PLANS["tiny"])
+    assert (again / "model" / "model.safetensors").read_bytes() == first
+    assert {path.name for path in again.iterdir()} == {"model", "report.json", "captions.png"}
 
 
 @pytest.mark.xdist_group("torchrun")  # not two launches at once

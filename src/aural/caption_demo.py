@@ -66,7 +66,7 @@ SPEEDS = tuple(2 ** (step / 12) for step in range(-2, 3))  # two semitones down 
 EQUALIZER_DB = 4.0
 SHARED = "GPL-2"  # kits under this licence or a later version of it are heard, and the weights carry it
 LONGEST = 10.0  # seconds: no mix is longer
-TEST_SEED = 70_000  # added to the run's seed
+TEST_SEED = 100_000  # added to the run's seed
 PAD = 32  # frames: few shapes occur, for which torch keeps what it prepares
 CLIPS_FOR_STATISTICS = 200
 LEARNT = "learnt"  # folder of the model between training and tests
@@ -103,7 +103,7 @@ class CaptionPlan:
 
 PLANS = {
     "tiny": CaptionPlan(updates=4, test=6, batch_size=4, hidden=16, layers=1, decoder_layers=1, processes=1),
-    "standard": CaptionPlan(updates=2600, test=300),
+    "standard": CaptionPlan(updates=2000, test=300),
 }
 
 
@@ -152,6 +152,8 @@ def make_processor(sounds: Sequence[MixSound], seed: int) -> AuralProcessor:
 def make_model(processor: AuralProcessor, plan: CaptionPlan) -> SpectrogramTransformerForConditionalGeneration:
     """A small encoder of full-height patches, a small decoder of words, and a CTC head that transcribes."""
     mels, heads = processor.feature_extractor.num_mel_bins, max(1, plan.hidden // 32)
+    # At this width the 0.02 of wide models starts so near to nothing that twice the updates were needed.
+    spread = plan.hidden**-0.5
     encoder = SpectrogramTransformerConfig(
         num_mel_bins=mels,
         patch_size=[mels, plan.patch_frames],
@@ -161,12 +163,14 @@ def make_model(processor: AuralProcessor, plan: CaptionPlan) -> SpectrogramTrans
         num_attention_heads=heads,
         position_kind="rotary",
         pooling="mean",
+        initializer_range=spread,
     )
     decoder = TextDecoderConfig(
         vocab_size=len(processor.tokenizer),
         hidden_size=plan.hidden,
         num_hidden_layers=plan.decoder_layers,
         num_attention_heads=heads,
+        initializer_range=spread,
     )
     config = SpectrogramTransformerSeq2SeqConfig(encoder=encoder, decoder=decoder, ctc_weight=0.3)
     model = SpectrogramTransformerForConditionalGeneration(config)

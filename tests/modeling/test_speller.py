@@ -1,8 +1,12 @@
 """The speller against a plain step-by-step one made of PyTorch's own cells."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
+from aural.modeling.las_cache import LasCache
+from aural.modeling.speller import GateWeights
 from tests.tiny import VARIANTS, tiny_las
 
 
@@ -55,21 +59,45 @@ def test_hypotheses_share_their_utterances_memory(kind):
 
 @pytest.mark.parametrize("beams", [1, 2])
 @pytest.mark.parametrize("kind", [kind for kind in VARIANTS if kind != "slots"])
-def test_the_tables_of_decoding_give_what_the_products_give(kind, beams):
+def test_the_table_of_decoding_gives_what_the_products_give(kind, beams):
     speller = tiny_las(scale=0.5, **VARIANTS[kind]).model.speller
     torch.manual_seed(0)
     memory = speller.attention.prepare(torch.randn(2, 7, 16), torch.tensor([[True] * 7, [True] * 4 + [False] * 3]))
     ids = torch.tensor([[1, 4, 7, 5], [1, 6, 6, 2], [1, 3, 8, 8], [1, 4, 4, 7]])[: 2 * beams]
     with torch.no_grad():
         expected = speller(ids, memory, speller.initial_state(memory, beams))
-        weights = speller.decoding_weights(memory, 2 * beams)
+        weights = speller.decoding_weights(2 * beams, ids.device)
         first, _, _, state = speller(ids[:, :2], memory, speller.initial_state(memory, beams), weights=weights)
         rest = speller(ids[:, 2:], memory, state, weights=weights)
     assert weights.table.shape == (9, 48)
-    if kind != "multihead":
-        assert (weights.shares.shape, weights.layers[0].shape) == ((2, memory.values.shape[1], 48), (48, 12))
     torch.testing.assert_close(torch.cat([first, rest[0]], dim=1), expected[0], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(rest[3].weights, expected[3].weights, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["dot", "location", "multihead", "none"])
+def test_hypotheses_with_one_parent_are_multiplied_once_and_differ_by_their_tokens(kind, monkeypatch):
+    speller = tiny_las(scale=0.5, **VARIANTS[kind]).model.speller
+    memory = speller.attention.prepare(torch.randn(2, 7, 16), torch.tensor([[True] * 7, [True] * 4 + [False] * 3]))
+    ids = torch.tensor([[1, 4], [1, 5], [1, 6], [1, 4], [1, 8], [1, 7]])  # three per utterance
+    index, tokens = torch.tensor([2, 0, 2, 3, 3, 3]), torch.tensor([[4], [5], [6], [4], [7], [8]])
+    multiplied = []
+    original = GateWeights.product
+    monkeypatch.setattr(
+        GateWeights, "product", lambda self, i, x: multiplied.append((i, len(x))) or original(self, i, x)
+    )
+    with torch.no_grad():
+        expected = speller(torch.cat([ids[index], tokens], 1), memory, speller.initial_state(memory, 3))[0][:, 2:]
+        weights = speller.decoding_weights(6, ids.device)
+        state = speller(ids, memory, speller.initial_state(memory, 3), weights=weights)[3]
+        cache = LasCache(memory, state, 2, weights)
+        cache.reorder_cache(index)
+        multiplied.clear()
+        after = speller(tokens, memory, cache.state, weights=weights)
+        assert multiplied[0] == (0, 3)  # of six rows
+        again = speller(tokens, memory, after[3], weights=weights)[0]
+        alone = speller(tokens, memory, replace(after[3], twins=None), weights=weights)[0]
+    torch.testing.assert_close(after[0], expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(again, alone, atol=0, rtol=0)  # twins of before are no twins any more
 
 
 def test_scheduled_sampling_reads_the_upper_layers_at_every_step_whichever_layer_asks():
