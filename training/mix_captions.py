@@ -45,7 +45,7 @@ class MixSpread:
         gain_db: each part is up to this much louder or softer.
         peak_db: lowest and highest level of a mix's loudest sample, in dB of full scale.
         snr_db: lowest and highest ratio of the mix to the white noise added, in dB.
-        speeds: factors of tempo and pitch, one drawn per part.
+        speeds: factors of tempo and pitch, one drawn per part of drums. Kits vary; an effect is the one recording.
     """
 
     ends: tuple[float, float] = (0.1, 0.3)
@@ -228,7 +228,8 @@ class MixCaptions(torch.utils.data.Dataset):
         """A kit that has the source, all alike likely, and the wave of one of its recordings."""
         kit = str(rng.choice(sorted(self.by_source[source])))
         sounds = self.by_source[source][kit]
-        sound, speed = sounds[rng.integers(len(sounds))], float(rng.choice(self.spread.speeds))
+        sound = sounds[rng.integers(len(sounds))]
+        speed = float(rng.choice(self.spread.speeds)) if source in FAMILIES else 1.0
         if speed == 1.0:
             return kit, sound.audio
         key = (id(sound), speed)  # the sounds live as long as their mixes

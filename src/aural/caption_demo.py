@@ -310,9 +310,10 @@ def run_captions(
         processes = 1 if torch.cuda.is_available() else plan.processes
         computed = in_processes(processes, learn, training, processor, plan, seed, str(folder.parent), console.quiet)
         trained = time.perf_counter() - started
+        settings = {**asdict(plan), "processes": processes}
         model = SpectrogramTransformerForConditionalGeneration.from_pretrained(folder.parent / LEARNT).eval()
         report = {
-            **facts(sounds, asdict(plan), model.num_parameters(), seed, sum(computed)),
+            **facts(sounds, settings, model.num_parameters(), seed, sum(computed)),
             **_results(model, processor, sounds, plan, seed, folder / PICTURE, console),
             "seconds": {"training": trained, "total": time.perf_counter() - started},
             "machine": machine_facts(threads=1),

@@ -95,7 +95,7 @@ def captions(
     tiny: TinyOption = False,
     seed: SeedOption = 0,
 ) -> None:
-    """Descriptions of mixes of drums, animals and things, exactly tested (some twenty minutes)."""
+    """Descriptions of mixes of drums, animals and things, exactly tested (a quarter of an hour)."""
     from .caption_demo import PLANS, run_captions
 
     run_captions(corpus, out, PLANS[_size(tiny)], seed, Console())

@@ -81,7 +81,7 @@ def never_end(head: torch.nn.Linear) -> None:
 
 
 def _training() -> Iterator[dict[str, Any]]:
-    """Forward, backward and AdamW, in float32."""
+    """Forward, backward and AdamW, in float32; for both the fused one, which is the Trainer's own."""
     ours, theirs = make_model().train(), RivalLas().train()
     millions = [sum(p.numel() for p in model.parameters()) / 1e6 for model in (ours, theirs)]
     assert max(millions) / min(millions) < 1.02, millions
@@ -97,8 +97,10 @@ def _training() -> Iterator[dict[str, Any]]:
     def rival(packed: bool) -> torch.Tensor:
         return theirs.loss(features, lengths / FRAMES, labels, packed)
 
-    mine = partial(step, lambda: ours(features, mask, labels=labels).loss, torch.optim.AdamW(ours.parameters()))
-    optimizer = torch.optim.AdamW(theirs.parameters())
+    mine = partial(
+        step, lambda: ours(features, mask, labels=labels).loss, torch.optim.AdamW(ours.parameters(), fused=True)
+    )
+    optimizer = torch.optim.AdamW(theirs.parameters(), fused=True)
     both = [partial(step, partial(rival, packed), optimizer) for packed in (True, False)]
     seconds, packed, unpacked = medians(ROUNDS, mine, *both)
     name = f"LAS training step, {SIZE}, {millions[0]:.1f} M weights, against speechbrain"
