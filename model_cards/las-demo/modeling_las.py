@@ -128,7 +128,7 @@ class LasModel(LasPreTrainedModel):
             listened: What the listener returned.
             slots: How many memory slots, as in `remember`.
             rows: Hypotheses, equally many per clip; default: one per clip.
-            decoding: Keep the weights as steps use them, with tables of what tokens and states add to the gates.
+            decoding: Keep the weights as steps use them, with a table of what tokens add to the gates.
 
         Raises:
             ValueError: As `remember`; rows that are no multiple of the clips.
@@ -138,7 +138,7 @@ class LasModel(LasPreTrainedModel):
         beams, uneven = divmod(clips if rows is None else rows, clips)
         if uneven:
             raise ValueError(f"decoder_input_ids has {rows} rows for {clips} clips: a multiple of them is allowed")
-        weights = self.speller.decoding_weights(memory, clips * beams) if decoding else None
+        weights = self.speller.decoding_weights(clips * beams, memory.values.device) if decoding else None
         return LasCache(memory, self.speller.initial_state(memory, beams), weights=weights)
 
     @can_return_tuple

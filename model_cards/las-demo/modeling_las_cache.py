@@ -2,7 +2,8 @@
 
 Notable here:
 - the memory is the utterance's and is held once, however many hypotheses attend to it;
-- whatever follows a hypothesis is in the state or among the companions, and `reorder_cache` moves all of it.
+- whatever follows a hypothesis is in the state or among the companions, and `reorder_cache` moves all of it;
+- of eight beams some five have different parents: on a CPU the others are not multiplied again.
 """
 
 from dataclasses import dataclass
@@ -11,8 +12,21 @@ from typing import Any
 import torch
 from transformers import Cache
 
+from .modeling_checks import on_host
 from .modeling_companion_cache import CACHE, Companions, given_cache
 from .modeling_speller_attention import Memory
+
+
+@dataclass
+class Twins:
+    """Hypotheses that continue the same one: until their next tokens they are one, and multiplied once.
+
+    Shapes: `inputs` `(distinct, memory_size + speller_hidden_size)`, what the first layer takes beside the token: each
+    different context with its hidden state; `place` `(batch,)`, where among them a hypothesis finds its own.
+    """
+
+    inputs: torch.Tensor
+    place: torch.Tensor
 
 
 @dataclass
@@ -20,15 +34,14 @@ class SpellerState:
     """Everything that follows a hypothesis from step to step; every tensor has the batch first.
 
     Shapes: `hidden` and `cell`, per layer `(batch, speller_hidden_size)`; `context` `(batch, memory_size)`;
-    `weights` `(batch, heads, 1, keys)`, the attention of the step before; `share` `(batch, 4 speller_hidden_size)`,
-    that of the context in the first layer's gates, where decoding keeps tables and a step was taken.
+    `weights` `(batch, heads, 1, keys)`, the attention of the step before; `twins`, where some continue the same.
     """
 
     hidden: tuple[torch.Tensor, ...]
     cell: tuple[torch.Tensor, ...]
     context: torch.Tensor
     weights: torch.Tensor
-    share: torch.Tensor | None = None
+    twins: Twins | None = None
 
 
 class LasCache(Companions, Cache):
@@ -83,9 +96,18 @@ class LasCache(Companions, Cache):
             cell=tuple(c.index_select(0, index) for c in self.state.cell),
             context=self.state.context.index_select(0, index),
             weights=self.state.weights.index_select(0, index),
-            share=None if self.state.share is None else self.state.share.index_select(0, index),
+            twins=self._twins(index),
         )
         self.reorder_companions(index)
+
+    def _twins(self, index: torch.Tensor) -> Twins | None:
+        """Which rows become the same; an accelerator, which would have to be waited for, is not asked."""
+        if not on_host(index) or torch.jit.is_tracing():
+            return None
+        distinct, place = index.unique(return_inverse=True)
+        if len(distinct) == len(index):
+            return None
+        return Twins(torch.cat([self.state.context, self.state.hidden[0]], dim=-1).index_select(0, distinct), place)
 
 
 __all__ = ["CACHE", "LasCache", "SpellerState", "given_cache"]

@@ -71,8 +71,25 @@ def reverse_within_length(states: torch.Tensor, lengths: torch.Tensor) -> torch.
     at = torch.arange(states.shape[1], device=states.device)
     index = torch.where(at < lengths[:, None], lengths[:, None] - 1 - at, at)  # (batch, frames)
     starts = torch.arange(len(states), device=states.device)[:, None] * states.shape[1]
+    rows, order = states.flatten(0, 1), (starts + index).flatten()
     # Whole frames are moved: a gather would look up every number by itself, which takes ten times as long.
-    return states.flatten(0, 1).index_select(0, (starts + index).flatten()).view_as(states)
+    learning = states.requires_grad and torch.is_grad_enabled() and not torch.compiler.is_compiling()
+    moved = _Swap.apply(rows, order) if learning and not torch.jit.is_tracing() else rows.index_select(0, order)
+    return moved.view_as(states)
+
+
+class _Swap(torch.autograd.Function):
+    """Rows in an order that undoes itself, and so brings the gradient back. That of a selection, which may repeat
+    rows, is added up row by row."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: torch.Tensor, index: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        ctx.save_for_backward(index)
+        return rows.index_select(0, index)
+
+    @staticmethod
+    def backward(ctx: Any, d_rows: torch.Tensor) -> tuple[torch.Tensor, None]:  # type: ignore[override]
+        return _Swap.apply(d_rows, ctx.saved_tensors[0]), None
 
 
 class BidirectionalLSTM(nn.Module):
@@ -166,9 +183,11 @@ def _run(lstm: nn.Module, rows: torch.Tensor, parts: Sequence[Stretch]) -> torch
     """`lstm` over rows `(batch, frames, size)`, stretch by stretch: `(batch, frames, hidden)`."""
     state: tuple[torch.Tensor, ...] | None = None
     outputs = []
-    for part in parts:
+    # Split once: the gradient of a slice is as large as what it was cut from.
+    pieces = rows[:, : parts[-1].end].split([part.end - part.start for part in parts], dim=1)
+    for part, piece in zip(parts, pieces, strict=True):
         state = None if state is None else tuple(each[:, : part.rows].contiguous() for each in state)
-        output, state = lstm(rows[: part.rows, part.start : part.end], state)
+        output, state = lstm(piece[: part.rows], state)
         outputs.append(_padded(output, len(rows) - part.rows, 0))
     joined = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=1)
     return _padded(joined, 0, rows.shape[1] - joined.shape[1])

@@ -27,6 +27,7 @@ def seq2seq_loss(
     labels: torch.Tensor,
     config: Any,
     num_items_in_batch: torch.Tensor | int | None = None,
+    ctc_targets: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """(1 - w) cross entropy + w CTC per label, w being `config.ctc_weight` (Kim et al. 2016, arXiv:1609.06773).
 
@@ -37,6 +38,7 @@ def seq2seq_loss(
         labels: `(batch, targets)`, tokens, `<eos>`, then `-100`.
         config: Gives `ctc_weight`, `label_smoothing` and special ids.
         num_items_in_batch: Labels in the whole batch; default: those at hand.
+        ctc_targets: `(batch, ctc targets)`, of the labels' form: what the CTC head learns; default: the labels.
 
     Raises:
         ValueError: A clip has too few CTC frames for its text, or a text holds the blank.
@@ -47,5 +49,6 @@ def seq2seq_loss(
     if logits is not None and weight < 1:
         loss = loss + (1 - weight) * summed_cross_entropy(logits, labels, config.label_smoothing)
     if ctc_logits is not None and ctc_mask is not None and weight > 0:
-        loss = loss + weight * ctc_loss(ctc_logits, ctc_mask, labels, config)
+        said = labels if ctc_targets is None else ctc_targets.to(device)
+        loss = loss + weight * ctc_loss(ctc_logits, ctc_mask, said, config)
     return loss / items_in(labels, num_items_in_batch)

@@ -3,8 +3,8 @@
 Notable here:
 - the context of a step is an input of the next (input feeding), beside being read by the output;
 - the embeddings' share of the first layer's gates is one matrix product for all steps before the loop, and in decoding
-  a table with a row per token, beside one with a row per listener state; the logits are one product after the loop:
-  inside it there is only what depends on the step before;
+  a table with a row per token; the logits are one product after the loop: inside it there is only what depends on the
+  step before;
 - an utterance's hypotheses share its memory: the state has a row for each of them, the memory one per utterance;
 - with `query_layer="first"` the layers above the first do not feed the loop, so all their steps are one call;
 - the state is a value that goes in and comes out: the module keeps nothing, so decoding is re-entrant.
@@ -46,17 +46,14 @@ class GateWeights:
     Shapes: `embedding` `(4 hidden, embedding)`, the embedding's columns of the first layer; `layers`, per layer
     `(4 hidden, input + hidden)`, the first without those columns; `biases`, per layer `(4 hidden,)`.
 
-    Decoding keeps two tables of the first layer's gates: `table` `(vocabulary, 4 hidden)`, every token's share, bias
-    and all; and `shares` `(utterances, keys, 4 hidden)`, every key's: a context is a mean of the keys' values, so its
-    share is that mean of theirs, and `layers[0]` has the hidden state's columns alone, `(4 hidden, hidden)`.
-    `products` are those with `layers`, and `linears` calls linear layers, as decoding does both.
+    Decoding keeps `table` `(vocabulary, 4 hidden)`, every token's share of the first layer's gates, bias and all;
+    `products` with `layers`; and `linears`, which calls linear layers.
     """
 
     embedding: torch.Tensor
     layers: list[torch.Tensor]
     biases: list[torch.Tensor]
     table: torch.Tensor | None = None
-    shares: torch.Tensor | None = None
     products: list[PackedProduct] | None = None
     linears: Callable[[nn.Module, torch.Tensor], torch.Tensor] = call
 
@@ -95,14 +92,11 @@ class Speller(nn.Module):
         joined = [torch.cat([ih if i else ih[:, size:], hh], dim=1) for i, (ih, hh, _) in enumerate(parts)]
         return GateWeights(parts[0][0][:, :size], joined, [bias for *_, bias in parts])
 
-    def decoding_weights(self, memory: Memory, rows: int) -> GateWeights:
-        """The same, with the tables of decoding, for `rows` hypotheses about the utterances of `memory`."""
-        size, weights = self.config.speller_embedding_size, self.gate_weights()
-        every = torch.arange(self.config.vocab_size, device=memory.values.device)
+    def decoding_weights(self, rows: int, device: torch.device) -> GateWeights:
+        """The same, as decoding keeps them for so many hypotheses."""
+        weights = self.gate_weights()
+        every = torch.arange(self.config.vocab_size, device=device)
         weights.table = self._embedding_gates(self.embed_tokens(every), weights)
-        if self.attention.mixes_values:
-            over_input, weights.layers[0], _ = self.cells[0]()
-            weights.shares = nn.functional.linear(memory.values, over_input[:, size:])
         weights.products = [PackedProduct(matrix, rows) for matrix in weights.layers]
         weights.linears = PackedLinears(rows)
         return weights
@@ -163,9 +157,8 @@ class Speller(nn.Module):
         """One token: the looped layers, then attention; `gates` `(rows, 4 hidden)` are the embedding's share."""
         below = run.context
         for i in range(looped):
-            if i == 0 and weights.shares is not None:
-                joined = weights.product(0, run.hidden[0])
-                joined = joined if run.share is None else joined + run.share
+            if i == 0 and run.twins is not None:
+                joined = weights.product(0, run.twins.inputs).index_select(0, run.twins.place)
             else:
                 joined = weights.product(i, torch.cat([below, run.hidden[i]], dim=-1))
             # The first layer's bias came with the embedding.
@@ -175,8 +168,7 @@ class Speller(nn.Module):
         query = run.outputs[0][-1] if self.config.query_layer == "first" else below
         context, attended = self.attention(run.by_utterance(query), memory, run.weights, weights.linears)
         run.context, run.weights = context.flatten(0, 1), attended
-        if weights.shares is not None:
-            run.share = (attended[:, 0] @ weights.shares).flatten(0, 1)
+        run.twins = None  # their tokens made them differ
         run.contexts.append(run.context)
         run.attentions.append(run.by_row(attended))
 
@@ -222,7 +214,7 @@ class _Run:
     def __init__(self, state: SpellerState, utterances: int) -> None:
         self.utterances = utterances
         self.hidden, self.cell, self.context = list(state.hidden), list(state.cell), state.context
-        self.share = state.share  # of the context in the first layer's gates, where decoding keeps tables
+        self.twins = state.twins
         self.weights = self.by_utterance(state.weights[:, :, 0]).transpose(1, 2)  # (utterances, heads, beams, keys)
         self.outputs: list[list[torch.Tensor]] = [[] for _ in state.hidden]
         self.contexts: list[torch.Tensor] = []
@@ -239,4 +231,4 @@ class _Run:
 
     def state(self) -> SpellerState:
         """The state after the last step."""
-        return SpellerState(tuple(self.hidden), tuple(self.cell), self.context, self.by_row(self.weights), self.share)
+        return SpellerState(tuple(self.hidden), tuple(self.cell), self.context, self.by_row(self.weights))

@@ -55,7 +55,6 @@ class SpellerAttention(nn.Module):
     """
 
     key_proj: nn.Module
-    mixes_values = True  # the context is `weights @ memory.values`
 
     def __init__(self, config: LasConfig) -> None:
         super().__init__()
@@ -111,8 +110,6 @@ class MultiHeadSpellerAttention(SpellerAttention):
     As in Vaswani et al. 2017 (arXiv:1706.03762), section 3.2.2; Chiu et al. 2018 (arXiv:1712.01769) brought heads to
     LAS, theirs being additive.
     """
-
-    mixes_values = False  # each head mixes its own, and they are joined
 
     def __init__(self, config: LasConfig) -> None:
         super().__init__(config)
