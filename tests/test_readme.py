@@ -143,14 +143,14 @@ def test_the_table_of_captions_is_in_its_report():
 
 def test_what_the_runs_of_captions_took_and_came_to_is_in_their_reports():
     folder = ROOT / "model_cards" / "captions"
-    kept, other = (json.loads((folder / f"{name}.json").read_text()) for name in ("report", "report-two-threads"))
-    assert f"Training took {kept['recipe']['processor_seconds'] / 60:.0f} minutes of one core" in README
-    heard, unheard = (f"{result['exact']:.1%}" for result in other["results"])
-    came_to = f"took {other['seconds']['training'] / 60:.0f} minutes and came to {heard} and {unheard} on other mixes"
+    kept, before = (json.loads((folder / f"{name}.json").read_text()) for name in ("report", "report-before"))
+    assert (kept["recipe"]["processes"], before["recipe"]["processes"]) == (2, 2)
+    assert f"Training took {kept['seconds']['training'] / 60:.1f} minutes on two cores" in README
+    heard, unheard = (f"{result['exact']:.1%}" for result in before["results"])
     told = re.sub(r"\s+", " ", README)
-    assert came_to in told and f"with {other['recipe']['updates']:,} updates in place of 2,600" in told
-    assert kept["recipe"]["updates"] == 2600 and (kept["machine"]["threads"], other["machine"]["threads"]) == (1, 2)
-    assert any(f"came to {heard} and {unheard} on other mixes" in limit for limit in kept["limits"])
+    sizes = f"{before['recipe']['updates']:,} updates of {before['recipe']['batch_size']}"
+    assert before["recipe"]["decoder_layers"] == 2 and f"a decoder of two layers and {sizes}" in told
+    assert f"came to {heard} and {unheard} on other mixes" in told
 
 
 def test_the_curve_on_the_demos_card_is_that_of_the_study():
