@@ -10,7 +10,6 @@ Notable here:
 - cutting and placing are steps of their own, so that masked pre-training chooses between them what the layers see.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -109,23 +108,14 @@ def patchout(config: SpectrogramTransformerConfig, real: torch.Tensor) -> tuple[
 
 
 class PatchProjection(nn.Conv2d):
-    """A convolution by one matrix product over patches laid side by side: on a CPU a step of it takes a quarter to
-    three quarters of the time.
+    """A convolution without padding, by one matrix product over its patches: on a CPU a training step of it takes a
+    quarter to three quarters of the time."""
 
-    Args:
-        hidden: Size of what comes out.
-        size: Mels and frames of a patch.
-        stride: Mels and frames from one to the next.
-    """
-
-    def __init__(self, hidden: int, size: Sequence[int], stride: Sequence[int]) -> None:
-        super().__init__(1, hidden, (size[0], size[1]), (stride[0], stride[1]))
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Features `(batch, frames, mels)` to patches `(batch, rows * columns, hidden)`, row by row."""
+    def forward(self, image: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        """`(batch, 1, mels, frames)` → `(batch, hidden, rows, columns)`, a view whose hidden numbers lie together."""
         (high, wide), (down, along) = self.kernel_size, self.stride
-        patches = features.transpose(1, 2).unfold(1, high, down).unfold(2, wide, along)  # (batch, rows, columns, h, w)
-        return nn.functional.linear(patches.flatten(3), self.weight.flatten(1), self.bias).flatten(1, 2)
+        patches = image[:, 0].unfold(1, high, down).unfold(2, wide, along)  # (batch, rows, columns, high, wide)
+        return nn.functional.linear(patches.flatten(3), self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)
 
 
 class SpectrogramEmbeddings(nn.Module):
@@ -138,7 +128,8 @@ class SpectrogramEmbeddings(nn.Module):
     def __init__(self, config: SpectrogramTransformerConfig) -> None:
         super().__init__()
         self.config = config
-        self.patch_projection = PatchProjection(config.hidden_size, config.patch_size, config.patch_stride)
+        (high, wide), (down, along) = config.patch_size, config.patch_stride
+        self.patch_projection = PatchProjection(1, config.hidden_size, (high, wide), (down, along))
         kind = POSITIONS.get(config.position_kind)  # None: rotary, where nothing is added
         self.positions = None if kind is None else kind(config)
         tokens = config.num_class_tokens or 0
@@ -163,13 +154,13 @@ class SpectrogramEmbeddings(nn.Module):
         """Every patch of the grid, projected, its position beside it; arguments as above."""
         config = self.config
         features = filled_up(config, features)
-        states = self.patch_projection(features)  # (batch, rows * columns, hidden)
-        columns = states.shape[1] // config.frequency_patches
+        grid = self.patch_projection(features.transpose(1, 2)[:, None])  # (batch, hidden, rows, columns)
+        columns = grid.shape[3]
         own = None if mask is None else own_columns(config, mask.sum(-1))
-        time = time_coordinates(config, columns, own, states.device)
-        positions = None if self.positions is None else self.positions(time).to(states.dtype).flatten(1, 2)
-        real = None if own is None else torch.arange(columns, device=states.device) < own[:, None]
-        return CutPatches(states, positions, time, real)
+        time = time_coordinates(config, columns, own, grid.device)
+        positions = None if self.positions is None else self.positions(time).to(grid.dtype).flatten(1, 2)
+        real = None if own is None else torch.arange(columns, device=grid.device) < own[:, None]
+        return CutPatches(grid.flatten(2).transpose(1, 2), positions, time, real)
 
     def tokens(
         self, states: torch.Tensor, mask: torch.Tensor | None, index: torch.Tensor | None, time: TimeCoordinates

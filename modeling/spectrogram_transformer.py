@@ -24,7 +24,7 @@ from transformers.utils.output_capturing import capture_outputs
 
 from ..configuration.spectrogram_transformer import SpectrogramTransformerConfig
 from .checks import check_features
-from .patches import Patches, PatchProjection, SpectrogramEmbeddings
+from .patches import Patches, SpectrogramEmbeddings
 from .pooling import ClipPooling, pool_columns, pool_scores
 from .positions import FactorizedPositions, JointPositions
 from .self_attention import SelfAttention, SpectrogramLayer
@@ -90,7 +90,7 @@ class SpectrogramTransformerModel(SpectrogramTransformerPreTrainedModel):
 
     def set_input_embeddings(self, value: nn.Module) -> None:
         """Replace the projection of patches."""
-        self.embeddings.patch_projection = cast(PatchProjection, value)
+        self.embeddings.patch_projection = cast(nn.Conv2d, value)
 
     def prepare(
         self, input_features: torch.Tensor | None, attention_mask: torch.Tensor | None

@@ -91,8 +91,8 @@ class SpectrogramTransformerConfig(TravelsWithCode, PreTrainedConfig):
         pretraining_decoder_hidden_size, pretraining_decoder_heads (`int`, *optional*): Its width and heads; by default
             half of `hidden_size`, and as many heads as the encoder.
         initializer_range (`float`): Standard deviation of initial weights, positions and tokens. The default is
-            AST's; a narrow model that starts from scratch may learn much sooner from `hidden_size**-0.5` (that of
-            `aural demo captions` did, in half the updates).
+            AST's; a narrow model that starts from scratch may learn much sooner from `hidden_size**-0.5`, as that of
+            `aural demo captions` did.
         aural_format (`int`): Format of the saved folder; one newer than this aural knows is refused.
 
     Raises:

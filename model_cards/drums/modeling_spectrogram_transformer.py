@@ -24,7 +24,7 @@ from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_spectrogram_transformer import SpectrogramTransformerConfig
 from .modeling_checks import check_features
-from .modeling_patches import Patches, PatchProjection, SpectrogramEmbeddings
+from .modeling_patches import Patches, SpectrogramEmbeddings
 from .modeling_pooling import ClipPooling, pool_columns, pool_scores
 from .modeling_positions import FactorizedPositions, JointPositions
 from .modeling_self_attention import SelfAttention, SpectrogramLayer
@@ -90,7 +90,7 @@ class SpectrogramTransformerModel(SpectrogramTransformerPreTrainedModel):
 
     def set_input_embeddings(self, value: nn.Module) -> None:
         """Replace the projection of patches."""
-        self.embeddings.patch_projection = cast(PatchProjection, value)
+        self.embeddings.patch_projection = cast(nn.Conv2d, value)
 
     def prepare(
         self, input_features: torch.Tensor | None, attention_mask: torch.Tensor | None

@@ -152,7 +152,7 @@ def make_processor(sounds: Sequence[MixSound], seed: int) -> AuralProcessor:
 def make_model(processor: AuralProcessor, plan: CaptionPlan) -> SpectrogramTransformerForConditionalGeneration:
     """A small encoder of full-height patches, a small decoder of words, and a CTC head that transcribes."""
     mels, heads = processor.feature_extractor.num_mel_bins, max(1, plan.hidden // 32)
-    # At this width the 0.02 of wide models starts so near to nothing that twice the updates were needed.
+    # At this width the 0.02 of AST starts so near to nothing that learning to tell sources apart takes far longer.
     spread = plan.hidden**-0.5
     encoder = SpectrogramTransformerConfig(
         num_mel_bins=mels,

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from aural.modeling.patches import SpectrogramEmbeddings, own_columns, patchout
+from aural.modeling.patches import PatchProjection, SpectrogramEmbeddings, own_columns, patchout
 from tests.tiny_spectrogram import spectrograms, tiny_spectrogram_config
 
 ROWS = 3
@@ -30,6 +30,22 @@ def test_patch_row_times_columns_plus_column_is_the_projected_piece_of_that_plac
             piece = features[0, 3 * column : 3 * column + 6, 2 * row : 2 * row + 4].T  # (mels, frames)
             expected = (kernel * piece).sum((1, 2)) + bias + module.positions.table[row, column]
             torch.testing.assert_close(patches.states[0, 2 + row * columns + column], expected)
+
+
+def test_the_projection_is_torchs_convolution_in_value_and_gradient():
+    torch.manual_seed(0)
+    ours = PatchProjection(1, 5, (4, 3), (2, 2))
+    plain = torch.nn.Conv2d(1, 5, (4, 3), (2, 2))
+    plain.load_state_dict(ours.state_dict())
+    image = torch.randn(2, 1, 9, 8, requires_grad=True)
+    copy = image.detach().clone().requires_grad_()
+    found, expected = ours(image), plain(copy)
+    torch.testing.assert_close(found, expected)
+    weights = torch.randn_like(expected)
+    (found * weights).sum().backward()
+    (expected * weights).sum().backward()
+    for one, other in ((image, copy), (ours.weight, plain.weight), (ours.bias, plain.bias)):
+        torch.testing.assert_close(one.grad, other.grad)
 
 
 def test_real_patches_lie_within_a_clips_own_frames():
