@@ -129,7 +129,7 @@ class SpectrogramEmbeddings(nn.Module):
         super().__init__()
         self.config = config
         (high, wide), (down, along) = config.patch_size, config.patch_stride
-        self.patch_projection = PatchProjection(1, config.hidden_size, (high, wide), (down, along))
+        self.patch_projection: nn.Conv2d = PatchProjection(1, config.hidden_size, (high, wide), (down, along))
         kind = POSITIONS.get(config.position_kind)  # None: rotary, where nothing is added
         self.positions = None if kind is None else kind(config)
         tokens = config.num_class_tokens or 0
