@@ -44,7 +44,8 @@ def in_processes(count: int, function: Callable[..., Answer], *arguments: object
         max_restarts=0,
     )
     # Its warnings tell how it ends the processes of whoever pressed Ctrl-C; its errors are tracebacks of theirs.
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.ERROR)
+    for room in ("agent.server.api", "multiprocessing.api"):  # each has a level of its own
+        logging.getLogger(f"torch.distributed.elastic.{room}").setLevel(logging.ERROR)
     try:
         answers = elastic_launch(config, _on_one_thread)(function, *arguments)
     except SignalException as stopped:
