@@ -71,25 +71,8 @@ def reverse_within_length(states: torch.Tensor, lengths: torch.Tensor) -> torch.
     at = torch.arange(states.shape[1], device=states.device)
     index = torch.where(at < lengths[:, None], lengths[:, None] - 1 - at, at)  # (batch, frames)
     starts = torch.arange(len(states), device=states.device)[:, None] * states.shape[1]
-    rows, order = states.flatten(0, 1), (starts + index).flatten()
     # Whole frames are moved: a gather would look up every number by itself, which takes ten times as long.
-    learning = states.requires_grad and torch.is_grad_enabled() and not torch.compiler.is_compiling()
-    moved = _Swap.apply(rows, order) if learning and not torch.jit.is_tracing() else rows.index_select(0, order)
-    return moved.view_as(states)
-
-
-class _Swap(torch.autograd.Function):
-    """Rows in an order that undoes itself, and so brings the gradient back. That of a selection, which may repeat
-    rows, is added up row by row."""
-
-    @staticmethod
-    def forward(ctx: Any, rows: torch.Tensor, index: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
-        ctx.save_for_backward(index)
-        return rows.index_select(0, index)
-
-    @staticmethod
-    def backward(ctx: Any, d_rows: torch.Tensor) -> tuple[torch.Tensor, None]:  # type: ignore[override]
-        return _Swap.apply(d_rows, ctx.saved_tensors[0]), None
+    return states.flatten(0, 1).index_select(0, (starts + index).flatten()).view_as(states)
 
 
 class BidirectionalLSTM(nn.Module):

@@ -139,6 +139,12 @@ def test_ctrl_c_ends_it_and_leaves_nothing(corpus, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_processes_share_a_batch_evenly():
+    for processes in (0, 3):
+        with pytest.raises(ValueError, match=f"batch_size=8 must be a multiple of processes={processes}"):
+            replace(PLANS["standard"], processes=processes)
+
+
 def test_flags_of_the_other_demos_are_refused():
     result = CliRunner().invoke(app, ["demo", "captions", "--processes", "2"])
     assert result.exit_code == 2 and "--processes" in result.output

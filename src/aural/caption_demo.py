@@ -87,6 +87,9 @@ class CaptionPlan:
         patch_frames: Frames of a patch, which has all mels; four from one to the next.
         held_out: Kits that are not heard beside those of other licences, such as to choose settings on.
         processes: That share each batch on a CPU, a thread each. Their number changes how sums round, and so the run.
+
+    Raises:
+        ValueError: The processes cannot share a batch evenly.
     """
 
     updates: int
@@ -99,6 +102,10 @@ class CaptionPlan:
     patch_frames: int = 6
     held_out: tuple[str, ...] = field(default=())
     processes: int = 2
+
+    def __post_init__(self) -> None:
+        if self.processes < 1 or self.batch_size % self.processes:
+            raise ValueError(f"batch_size={self.batch_size} must be a multiple of processes={self.processes}")
 
 
 PLANS = {
