@@ -128,7 +128,10 @@ class Speller(nn.Module):
         """
         weights = weights or self.gate_weights()
         embedded = self.dropout(self.embed_tokens(input_ids))  # (rows, targets, embedding)
-        gates = self._embedding_gates(embedded, weights) if weights.table is None else weights.table[input_ids]
+        table = weights.table
+        gates = (
+            self._embedding_gates(embedded, weights) if table is None else nn.functional.embedding(input_ids, table)
+        )
         run = _Run(state, len(memory.values))
         # Layers above the query's wait until the loop is over, but for draws, which need an output at each step.
         looped = 1 if self.config.query_layer == "first" and not sampling else len(self.cells)

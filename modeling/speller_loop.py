@@ -18,6 +18,7 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 
 from .attention import masked_softmax
+from .lstm_slopes import Slopes
 from .packed_linear import PackedProduct, is_plain
 from .speller_attention import DotAttention, Memory, SpellerAttention
 
@@ -124,21 +125,19 @@ class _LayerBack:
         self.layer, self.d_hidden, self.d_cell = layer, d_hidden, d_cell
         self.product = PackedProduct(layer.weight.t().contiguous(), layer.gates.shape[1])
         self.d_gates = torch.empty_like(layer.gates)
-        i, f, g, o = layer.gates.chunk(4, dim=2)
-        before, after = layer.cells[:-1], layer.cells[1:].tanh()
-        # What the gradient by a cell is multiplied with for i, f and g, and that by a hidden state for o and the cell.
-        self.ifg_slopes = torch.cat([g * i * (1 - i), before * f * (1 - f), i * (1 - g * g)], dim=2)
-        self.o_slope, self.cell_slope, self.kept = after * o * (1 - o), o * (1 - after * after), f
+        self.slopes = Slopes.of(layer.gates.chunk(4, dim=2), layer.cells[:-1], layer.cells[1:])
+        self.ifg_slopes = torch.stack(self.slopes[:3], dim=2)  # (targets, rows, 3, hidden)
 
     def step(self, t: int, d_output: torch.Tensor) -> torch.Tensor:
         """The gradient by a step's input `(rows, input)`, from that by its output `(rows, hidden)`."""
         size = d_output.shape[1]
         d_hidden = d_output + self.d_hidden
-        d_cell = torch.addcmul(self.d_cell, d_hidden, self.cell_slope[t])
-        torch.mul(self.ifg_slopes[t], d_cell.repeat(1, 3), out=self.d_gates[t, :, : 3 * size])
-        torch.mul(self.o_slope[t], d_hidden, out=self.d_gates[t, :, 3 * size :])
+        d_cell = torch.addcmul(self.d_cell, d_hidden, self.slopes.cell[t])
+        d_gates = self.d_gates[t].unflatten(1, (4, size))
+        torch.mul(self.ifg_slopes[t], d_cell[:, None], out=d_gates[:, :3])
+        torch.mul(self.slopes.o[t], d_hidden, out=d_gates[:, 3])
         d_joined = self.product(self.d_gates[t])
-        self.d_cell, self.d_hidden = d_cell * self.kept[t], d_joined[:, -size:]
+        self.d_cell, self.d_hidden = d_cell * self.slopes.kept[t], d_joined[:, -size:]
         return d_joined[:, :-size]
 
     def d_weight(self) -> torch.Tensor:

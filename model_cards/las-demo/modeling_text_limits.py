@@ -7,6 +7,8 @@ from typing import Any, Protocol
 import torch
 from transformers.generation import LogitsProcessor
 
+from .modeling_checks import on_host
+
 NUM_BEAMS = 4
 MAX_LENGTH = 4096  # tokens; the limit that follows from the frames comes first for any clip under two minutes
 MAX_TOKENS_PER_SECOND = 30.0  # fast speech has about 20 characters a second
@@ -56,14 +58,18 @@ class EndByLength(LogitsProcessor):
     def __init__(self, limits: torch.Tensor, eos_token_id: int) -> None:
         self.limits = limits
         self.eos = eos_token_id
+        self.least = int(limits.min()) if on_host(limits) and len(limits) else 0
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
         """Scores `(clips * beams, vocabulary)` after tokens `(clips * beams, length)`."""
+        written = input_ids.shape[1] - 1  # the start token is not counted
+        if written < self.least:
+            return scores
         limits = self.limits.to(scores.device).repeat_interleave(scores.shape[0] // len(self.limits))
         ended = torch.full_like(scores, -torch.inf)
         # At its own price: a hypothesis that runs into its limit must not end more cheaply than one that ended itself.
         ended[:, self.eos] = scores[:, self.eos].clamp(min=torch.finfo(scores.dtype).min)
-        return torch.where((input_ids.shape[1] - 1 >= limits)[:, None], ended, scores)
+        return torch.where((written >= limits)[:, None], ended, scores)
 
 
 class EndThreshold(LogitsProcessor):
