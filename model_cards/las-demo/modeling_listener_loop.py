@@ -47,9 +47,10 @@ def run_both_ways(
     """
     packed = pack_padded_sequence(states, torch.tensor(lengths), batch_first=True)
     both = zip(*(each.all_weights[0] for each in (ahead, back)), strict=True)
-    over_inputs, over_hidden, *biases = (torch.stack(pair).unflatten(1, (4, -1)) for pair in both)
+    over_inputs, *others = both
+    over_hidden, *biases = (torch.stack(pair).unflatten(1, (4, -1)) for pair in others)
     order = _Order.of(packed.batch_sizes, lengths)
-    outputs = _BothWays.apply(packed.data, order, over_inputs, over_hidden, biases[0] + biases[1])
+    outputs = _BothWays.apply(packed.data, order, over_hidden, biases[0] + biases[1], *over_inputs)
     result = PackedSequence(outputs, packed.batch_sizes)
     return pad_packed_sequence(result, batch_first=True, total_length=padded or states.shape[1])[0]
 
@@ -86,15 +87,19 @@ class _BothWays(torch.autograd.Function):
         ctx: Any,
         inputs: torch.Tensor,
         order: _Order,
-        over_inputs: torch.Tensor,
         over_hidden: torch.Tensor,
         bias: torch.Tensor,
+        *over_inputs: torch.Tensor,
     ) -> torch.Tensor:
-        """Inputs `(entries, input)`, weights `(2, 4, hidden, …)` and bias `(2, 4, hidden)`: `(entries, 2 hidden)`."""
+        """Inputs `(entries, input)` to outputs `(entries, 2 hidden)`.
+
+        The weights are `(2, 4, hidden, hidden)` over hidden states and, per direction, `(4 hidden, input)` over inputs;
+        the bias is `(2, 4, hidden)`.
+        """
         size = over_hidden.shape[-1]
         gates = inputs.new_empty(2, 4, len(inputs), size)
         for way, read in enumerate((inputs, inputs.index_select(0, order.mirror))):
-            matrices = over_inputs[way].transpose(1, 2)
+            matrices = over_inputs[way].unflatten(0, (4, size)).transpose(1, 2)
             torch.baddbmm(bias[way][:, None], read.expand(4, -1, -1), matrices, out=gates[way])
         cells, hiddens = inputs.new_empty(2, 2, len(inputs), size)
         cell, hidden = inputs.new_zeros(2, 2, order.rows[0], size)
@@ -110,27 +115,25 @@ class _BothWays(torch.autograd.Function):
             cell = torch.mul(f, cell[:, :rows], out=next_cell).addcmul_(i, g)
             hidden = torch.tanh(cell, out=next_hidden).mul_(o)
         ctx.order = order
-        ctx.save_for_backward(inputs, over_inputs, over_hidden, gates, cells, hiddens)
+        ctx.save_for_backward(inputs, over_hidden, gates, cells, hiddens, *over_inputs)
         return torch.cat([hiddens[0], hiddens[1].index_select(0, order.mirror)], dim=1)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_outputs: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # type: ignore[override]
-        inputs, over_inputs, over_hidden, gates, cells, hiddens = ctx.saved_tensors
+        inputs, over_hidden, gates, cells, hiddens, *over_inputs = ctx.saved_tensors
         order, mirror = ctx.order, ctx.order.mirror
         d_ahead, d_back = d_outputs.chunk(2, dim=1)
         d_hiddens = torch.stack([d_ahead, d_back.index_select(0, mirror)])
         d_gates = _d_gates(order, d_hiddens, gates, cells, over_hidden)
         d_over_hidden = d_gates.transpose(2, 3) @ _one_step_earlier(hiddens, order)[:, None]
-        d_back_gates = d_gates[1].index_select(1, mirror)  # where its frames lie
-        d_over_inputs = torch.stack([d_gates[0].transpose(1, 2) @ inputs, d_back_gates.transpose(1, 2) @ inputs])
+        # Both directions where their frames lie, and as one matrix each, `(entries, 4 hidden)`.
+        d_ways = [each.transpose(0, 1).flatten(1) for each in (d_gates[0], d_gates[1].index_select(1, mirror))]
+        d_over_inputs = [d_way.t() @ inputs for d_way in d_ways]
         d_inputs = None
         if ctx.needs_input_grad[0]:
-            d_inputs = torch.zeros_like(inputs)
-            for way, d_way in enumerate((d_gates[0], d_back_gates)):
-                for gate in range(4):
-                    d_inputs.addmm_(d_way[gate], over_inputs[way, gate])
-        return d_inputs, None, d_over_inputs, d_over_hidden, d_gates.sum(2)
+            d_inputs = torch.addmm(d_ways[0] @ over_inputs[0], d_ways[1], over_inputs[1])
+        return d_inputs, None, d_over_hidden, d_gates.sum(2), *d_over_inputs
 
 
 def _one_step_earlier(entries: torch.Tensor, order: _Order) -> torch.Tensor:
