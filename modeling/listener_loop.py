@@ -93,8 +93,8 @@ class _BothWays(torch.autograd.Function):
     ) -> torch.Tensor:
         """Inputs `(entries, input)` to outputs `(entries, 2 hidden)`.
 
-        The weights are `(2, 4, hidden, hidden)` over hidden states and, per direction, `(4 hidden, input)` over inputs;
-        the bias is `(2, 4, hidden)`.
+        The weights are `(2, 4, hidden, hidden)` over hidden states and `(4 hidden, input)` over inputs, these per
+        direction; the bias is `(2, 4, hidden)`.
         """
         size = over_hidden.shape[-1]
         gates = inputs.new_empty(2, 4, len(inputs), size)
