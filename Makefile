@@ -20,7 +20,7 @@ $(VENV)/torch:
 $(LIST): FORCE | $(VENV)/torch
 	@echo "$(SOURCES)" | cmp -s - $@ || echo "$(SOURCES)" > $@
 
-$(VENV)/installed: $(VENV)/torch $(LIST) pyproject.toml
+$(VENV)/installed: $(VENV)/torch $(LIST) pyproject.toml $(wildcard modeling/native/*)
 	$(BIN)/python -m pip install --quiet --config-settings editable_mode=strict -e ".[dev]"
 	@touch $@
 

@@ -41,6 +41,17 @@ def check_features(
         raise ValueError(f"input_features hold NaN or infinity, first at row {row}, frame {frame}; allowed is finite")
 
 
+def check_tokens(tokens: torch.Tensor, vocabulary: int) -> None:
+    """Tokens are from 0 to `vocabulary` - 1; for a host's, as an embedding says it.
+
+    Raises:
+        IndexError: Otherwise.
+    """
+    least, most = tokens.aminmax()
+    if least < 0 or most >= vocabulary:
+        raise IndexError(f"token {int(least if least < 0 else most)} is not in the vocabulary: 0 to {vocabulary - 1}")
+
+
 def _check_mask(features: torch.Tensor, mask: torch.Tensor, empty_rows: bool) -> None:
     if mask.shape != features.shape[:2]:
         raise ValueError(f"attention_mask {tuple(mask.shape)} must be (batch, frames) = {tuple(features.shape[:2])}")

@@ -20,7 +20,7 @@ from transformers.utils import ModelOutput
 
 from ..configuration.las import LasConfig
 from .checks import on_host
-from .listener_loop import pays, run_both_ways
+from .listener_loop import run_both_ways, runs
 from .packed_linear import is_plain
 
 CALL = 24  # row-frames that a call of an LSTM costs beside those it reads (measured: 15 to 30)
@@ -43,14 +43,14 @@ class ListenerOutput(ModelOutput):
 
 
 def as_listened(
-    outputs: "ListenerOutput | ModelOutput | tuple", attention_mask: torch.Tensor | None, reduction: int
+    outputs: "ListenerOutput | ModelOutput | tuple", attention_mask: torch.Tensor | None, config: LasConfig
 ) -> ListenerOutput:
     """What stands for `encoder_outputs` elsewhere in transformers, a tuple or an output without a mask, as ours.
 
     Args:
         outputs: Its first entry is `(batch, listener frames, memory_size)`.
         attention_mask: `(batch, frames)` of the features; default: all states are real.
-        reduction: Frames per listener state.
+        config: Says how many frames a listener state stands for.
     """
     if isinstance(outputs, ListenerOutput):
         return outputs
@@ -58,7 +58,7 @@ def as_listened(
     if attention_mask is None:
         mask = torch.ones(states.shape[:2], dtype=torch.bool, device=states.device)
     else:
-        mask = attention_mask.bool()[:, ::reduction]
+        mask = attention_mask.bool()[:, :: config.time_reduction]
     return ListenerOutput(last_hidden_state=states, mask=mask)
 
 
@@ -95,7 +95,8 @@ class BidirectionalLSTM(nn.Module):
         On a CPU rows that come longest first cost no more than their own frames.
         """
         lengths = mask.sum(-1)
-        if self._learns_at_once(ends := known_lengths(lengths)):
+        ends = known_lengths(lengths)
+        if self._runs_at_once(states, ends):
             return run_both_ways(states, ends, self.forward_lstm, self.backward_lstm)
         whole = [Stretch(0, states.shape[1], len(states))]
         parts = (stretches(ends) if falling(ends) else []) or whole
@@ -109,14 +110,15 @@ class BidirectionalLSTM(nn.Module):
     def _is_plain(self) -> bool:
         return all(is_plain(each, nn.LSTM) for each in (self.forward_lstm, self.backward_lstm))
 
-    def _learns_at_once(self, lengths: Sequence[int]) -> bool:
-        """Whether `run_both_ways` can stand in, and is faster: in training, over sorted rows with frames."""
-        lstm = self.forward_lstm
-        if not (self.training and torch.is_grad_enabled() and pays(lstm.input_size, lstm.hidden_size)):
+    def _runs_at_once(self, states: torch.Tensor, lengths: Sequence[int]) -> bool:
+        """Whether `run_both_ways` can stand in: over sorted rows; with gradients, but no second ones, in training."""
+        if not (self._is_plain() and falling(lengths)):
             return False
-        if torch.is_autocast_enabled("cpu") or not (lengths and falling(lengths) and lengths[-1]):
+        if not runs(states, lengths, self.forward_lstm, self.backward_lstm):
             return False
-        return self._is_plain() and all(weight.requires_grad for weight in self.parameters())
+        if not torch.is_grad_enabled():
+            return True
+        return self.training and all(weight.requires_grad for weight in self.parameters())
 
     def _both_at_once(self, states: torch.Tensor) -> torch.Tensor:
         """Both directions over rows without padding: torch's own bidirectional LSTM, which reverses nothing."""

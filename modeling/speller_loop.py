@@ -104,13 +104,13 @@ class _Layer(NamedTuple):
         cells[0] = cell
         joined = start.new_empty(*start.shape[:2], weight.shape[1])
         gates = start.clone(memory_format=torch.contiguous_format)
-        return cls(weight, joined, gates, cells, PackedProduct(weight, start.shape[1]))
+        return cls(weight, joined, gates, cells, PackedProduct([weight], start.shape[1]))
 
     def step(self, t: int, below: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
         """The next hidden state `(rows, hidden)`."""
         size = hidden.shape[1]
         torch.cat([below, hidden], dim=1, out=self.joined[t])
-        gates = self.gates[t].add_(cast(PackedProduct, self.product)(self.joined[t]))
+        gates = cast(PackedProduct, self.product).add(self.joined[t], self.gates[t])
         gates[:, : 2 * size].sigmoid_()
         gates[:, 2 * size : 3 * size].tanh_()
         gates[:, 3 * size :].sigmoid_()
@@ -123,7 +123,7 @@ class _LayerBack:
 
     def __init__(self, layer: _Layer, d_hidden: torch.Tensor, d_cell: torch.Tensor) -> None:
         self.layer, self.d_hidden, self.d_cell = layer, d_hidden, d_cell
-        self.product = PackedProduct(layer.weight.t().contiguous(), layer.gates.shape[1])
+        self.product = PackedProduct([layer.weight.t()], layer.gates.shape[1])
         self.d_gates = torch.empty_like(layer.gates)
         self.slopes = Slopes.of(layer.gates.chunk(4, dim=2), layer.cells[:-1], layer.cells[1:])
         self.ifg_slopes = torch.stack(self.slopes[:3], dim=2)  # (targets, rows, 3, hidden)

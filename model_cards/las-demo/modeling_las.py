@@ -188,7 +188,7 @@ class LasModel(LasPreTrainedModel):
             output_hidden_states = self.config.output_hidden_states
         if encoder_outputs is None:
             encoder_outputs = self.listen(input_features, attention_mask, output_hidden_states=output_hidden_states)
-        encoder_outputs = as_listened(encoder_outputs, attention_mask, self.config.time_reduction)
+        encoder_outputs = as_listened(encoder_outputs, attention_mask, self.config)
         keep = self.config.use_cache if use_cache is None else use_cache
         if cache is None:
             rows = None if decoder_input_ids is None else len(decoder_input_ids)
@@ -198,7 +198,7 @@ class LasModel(LasPreTrainedModel):
             decoder_input_ids = torch.full((cache.batch_size, 1), self.config.decoder_start_token_id, device=device)
         sampling = self.config.scheduled_sampling if self.training and sampling_head is not None else 0.0
         outputs, attention, layers, cache.state = self.speller(
-            decoder_input_ids, cache.memory, cache.state, sampling_head, sampling, cache.weights
+            decoder_input_ids, cache.memory, cache.state, sampling_head, sampling, cache.weights, output_hidden_states
         )
         cache.seen_tokens += decoder_input_ids.shape[1]
         return Seq2SeqModelOutput(
@@ -264,10 +264,9 @@ class LasForConditionalGeneration(LasPreTrainedModel, LasGenerationMixin):
 
     def _logits(self, states: torch.Tensor, cache: LasCache | None = None) -> torch.Tensor:
         linear = call if cache is None or cache.weights is None else cache.weights.linears
-        first, *others = self.output_mlp
-        states = linear(first, states)
-        for each in others:
-            states = each(states)
+        first, tanh, dropout = self.output_mlp
+        states = linear(first, states, tanh)
+        states = dropout(states) if self.training else states
         return linear(self.lm_head, states)
 
     @can_return_tuple
@@ -319,7 +318,7 @@ class LasForConditionalGeneration(LasPreTrainedModel, LasGenerationMixin):
             encoder_outputs = self.model.listen(
                 input_features, attention_mask, output_hidden_states=output_hidden_states
             )
-        encoder_outputs = as_listened(encoder_outputs, attention_mask, self.config.time_reduction)
+        encoder_outputs = as_listened(encoder_outputs, attention_mask, self.config)
         if guided_attention_weight is None:
             guided_attention_weight = self.config.guided_attention_weight if self.training else 0.0
         guided = labels is not None and guided_attention_weight > 0

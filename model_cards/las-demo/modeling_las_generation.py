@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from .configuration_las import LasConfig
+from .modeling_companion_cache import CACHE, given_cache
 from .modeling_joint_generation import JointGenerationMixin
 from .modeling_las_cache import LasCache
 from .modeling_listener import ListenerOutput, as_listened
+
+NOT_FORWARDED = ("labels", "next_sequence_length", "is_first_iteration")  # transformers' own keep these too
 
 
 class LasGenerationMixin(JointGenerationMixin):
@@ -25,8 +28,20 @@ class LasGenerationMixin(JointGenerationMixin):
         """`LasModel.listen`: what the listener makes of features, for `encoder_outputs`."""
         return self.model.listen(input_features, attention_mask, **kwargs)
 
+    def prepare_inputs_for_generation(self, input_ids: Any, **kwargs: Any) -> dict[str, Any]:
+        """What `forward` takes for a step: the tokens that the cache has not read, the rest as it came.
+
+        transformers' own looks for positions and masks beside, which a speller has none of; that took a twentieth of a
+        greedy step.
+        """
+        cache = given_cache(kwargs.pop("cache", None), kwargs.pop("past_key_values", None))
+        seen = 0 if cache is None else cache.get_seq_length()
+        tokens = input_ids[:, seen:] if 0 < seen < input_ids.shape[1] else input_ids
+        rest = {name: value for name, value in kwargs.items() if name not in NOT_FORWARDED}
+        return {**rest, "decoder_input_ids": tokens.contiguous(), CACHE: cache}
+
     def _as_heard(self, outputs: Any, attention_mask: torch.Tensor | None) -> ListenerOutput:
-        return as_listened(outputs, attention_mask, self.config.time_reduction)
+        return as_listened(outputs, attention_mask, self.config)
 
     def _begin(self, heard: ListenerOutput, rows: int, kwargs: Mapping[str, Any]) -> LasCache:
         return self.model.begin(heard, kwargs.get("memory_slots"), rows, decoding=True)

@@ -12,21 +12,48 @@ Notable here:
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import nn
 
 from .configuration_las import LasConfig
+from .modeling_checks import check_tokens, on_host
+from .modeling_kernels import LANES, lstm_step, serves
 from .modeling_las_cache import SpellerState
-from .modeling_packed_linear import PackedLinears, PackedProduct, call
+from .modeling_packed_linear import Linear, PackedLinears, PackedProduct, call
 from .modeling_speller_attention import ATTENTIONS, DotAttention, Memory
 from .modeling_speller_loop import learns_at_once, run_loop
 
 
-def lstm_cell(gates: torch.Tensor, cell: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The LSTM's nonlinear half: gates `(batch, 4 hidden)` as PyTorch's i, f, g, o; cell `(batch, hidden)`."""
-    i, f, g, o = gates.chunk(4, dim=-1)
+class Shares(NamedTuple):
+    """What is added to the gates of rows: `rows`, `(any, 4 hidden)`, and `which` of them each takes, `(batch,)`;
+    default: its own.
+    """
+
+    rows: torch.Tensor
+    which: torch.Tensor | None = None
+
+    def of_rows(self) -> torch.Tensor:
+        """`(batch, 4 hidden)`."""
+        return self.rows if self.which is None else nn.functional.embedding(self.which, self.rows)
+
+
+def lstm_cell(
+    sums: torch.Tensor, cell: torch.Tensor, place: torch.Tensor | None = None, shares: Shares | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The LSTM's nonlinear half: the next hidden state and cell, `(batch, hidden)`.
+
+    Args:
+        sums: What makes the gates, `(any, 4 hidden)` as PyTorch's i, f, g, o.
+        cell: The cells before.
+        place: `(batch,)`, the row of `sums` that each takes; default: its own.
+        shares: What is added to the gates.
+    """
+    if cell.shape[1] % LANES == 0 and not torch.is_grad_enabled() and serves(sums, cell):
+        return lstm_step(sums, cell, place, *(shares or ()))
+    gates = sums if place is None else sums.index_select(0, place)
+    i, f, g, o = (gates if shares is None else gates + shares.of_rows()).chunk(4, dim=-1)
     cell = f.sigmoid() * cell + i.sigmoid() * g.tanh()
     return o.sigmoid() * cell.tanh(), cell
 
@@ -43,24 +70,20 @@ class SpellerCell(nn.LSTMCell):
 class GateWeights:
     """The speller's weights as its steps use them.
 
-    Shapes: `embedding` `(4 hidden, embedding)`, the embedding's columns of the first layer; `layers`, per layer
-    `(4 hidden, input + hidden)`, the first without those columns; `biases`, per layer `(4 hidden,)`.
+    Shapes: `embedding` `(4 hidden, embedding)`, the embedding's columns of the first layer; `parts`, per layer the
+    matrices over input and hidden state, `(4 hidden, …)`, the first without those columns; `biases`, per layer
+    `(4 hidden,)`.
 
-    Decoding keeps `table` `(vocabulary, 4 hidden)`, every token's share of the first layer's gates, bias and all;
-    `products` with `layers`; and `linears`, which calls linear layers.
+    `products`, per layer, multiply with both parts side by side. Decoding keeps `table` `(vocabulary, 4 hidden)`,
+    every token's share of the first layer's gates, bias and all, and `linears`, which calls linear layers.
     """
 
     embedding: torch.Tensor
-    layers: list[torch.Tensor]
+    parts: list[tuple[torch.Tensor, torch.Tensor]]
     biases: list[torch.Tensor]
+    products: list[PackedProduct]
     table: torch.Tensor | None = None
-    products: list[PackedProduct] | None = None
-    linears: Callable[[nn.Module, torch.Tensor], torch.Tensor] = call
-
-    def product(self, layer: int, inputs: torch.Tensor) -> torch.Tensor:
-        """`inputs @ layers[layer].T`."""
-        matrix = self.layers[layer]
-        return nn.functional.linear(inputs, matrix) if self.products is None else self.products[layer](inputs)
+    linears: Linear = call
 
 
 class Speller(nn.Module):
@@ -69,6 +92,7 @@ class Speller(nn.Module):
     def __init__(self, config: LasConfig) -> None:
         super().__init__()
         self.config = config
+        self.asks_first = config.query_layer == "first"  # a config is slow to ask at every step
         self.embed_tokens = nn.Embedding(config.vocab_size, config.speller_embedding_size, config.pad_token_id)
         sizes = [config.speller_embedding_size + config.memory_size]
         sizes += [config.speller_hidden_size] * (config.speller_layers - 1)
@@ -85,19 +109,20 @@ class Speller(nn.Module):
         weights = self.attention.initial_weights(memory)
         return SpellerState(layers, layers, context, weights.repeat_interleave(beams, 0) if beams > 1 else weights)
 
-    def gate_weights(self) -> GateWeights:
-        """The weights as steps use them."""
+    def gate_weights(self, rows: int) -> GateWeights:
+        """The weights as steps of so many rows use them."""
         size = self.config.speller_embedding_size
-        parts = [cell() for cell in self.cells]
-        joined = [torch.cat([ih if i else ih[:, size:], hh], dim=1) for i, (ih, hh, _) in enumerate(parts)]
-        return GateWeights(parts[0][0][:, :size], joined, [bias for *_, bias in parts])
+        cells = [cell() for cell in self.cells]
+        parts = [(ih if i else ih[:, size:], hh) for i, (ih, hh, _) in enumerate(cells)]
+        # The first layer's bias comes with the embedding.
+        products = [PackedProduct(each, rows, cells[i][2] if i else None) for i, each in enumerate(parts)]
+        return GateWeights(cells[0][0][:, :size], parts, [bias for *_, bias in cells], products)
 
     def decoding_weights(self, rows: int, device: torch.device) -> GateWeights:
         """The same, as decoding keeps them for so many hypotheses."""
-        weights = self.gate_weights()
+        weights = self.gate_weights(rows)
         every = torch.arange(self.config.vocab_size, device=device)
         weights.table = self._embedding_gates(self.embed_tokens(every), weights)
-        weights.products = [PackedProduct(matrix, rows) for matrix in weights.layers]
         weights.linears = PackedLinears(rows)
         return weights
 
@@ -109,6 +134,7 @@ class Speller(nn.Module):
         head: Callable[[torch.Tensor], torch.Tensor] | None = None,
         sampling: float = 0.0,
         weights: GateWeights | None = None,
+        output_embeddings: bool = True,
     ) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor], SpellerState]:
         """Run over `input_ids` `(rows, targets)` from `state`; rows are the utterances, or their hypotheses in turn.
 
@@ -120,55 +146,61 @@ class Speller(nn.Module):
             sampling: Probability that an input token is replaced by a draw from the output of the step before
                 (scheduled sampling, Bengio et al. 2015, arXiv:1506.03099).
             weights: Those of `gate_weights` or `decoding_weights`, where a caller keeps them from step to step.
+            output_embeddings: Return them even where no step reads them.
 
         Returns:
             Outputs `(rows, targets, speller_hidden_size + memory_size)`, last layer and context side by side;
-            attention `(rows, heads, targets, keys)`; the outputs of embedding and of every layer
+            attention `(rows, heads, targets, keys)`; the outputs of embedding, where there are any, and of every layer
             `(rows, targets, size)`; the state after the last token.
+
+        Raises:
+            IndexError: A token outside the vocabulary.
         """
-        weights = weights or self.gate_weights()
-        embedded = self.dropout(self.embed_tokens(input_ids))  # (rows, targets, embedding)
-        table = weights.table
-        gates = (
-            self._embedding_gates(embedded, weights) if table is None else nn.functional.embedding(input_ids, table)
-        )
+        weights = weights or self.gate_weights(len(input_ids))
+        table, embedded, gates = weights.table, [], None
+        if table is None or output_embeddings:
+            embedded = [self.dropout(self.embed_tokens(input_ids))]  # (rows, targets, embedding)
+        if table is None:
+            gates = self._embedding_gates(embedded[0], weights)
+        elif on_host(input_ids):
+            check_tokens(input_ids, len(table))
         run = _Run(state, len(memory.values))
         # Layers above the query's wait until the loop is over, but for draws, which need an output at each step.
-        looped = 1 if self.config.query_layer == "first" and not sampling else len(self.cells)
-        if not sampling and learns_at_once(self.attention, memory, gates):
+        looped = 1 if self.asks_first and not sampling else len(self.cells)
+        if gates is not None and not sampling and learns_at_once(self.attention, memory, gates):
             layers, contexts, attention = self._learn_at_once(run, gates, memory, weights, looped)
         else:
-            for step_gates in gates.unbind(1):
+            for t in range(input_ids.shape[1]):
+                shares = Shares(cast(torch.Tensor, table), input_ids[:, t]) if gates is None else Shares(gates[:, t])
                 if sampling and head is not None and run.contexts:
                     own = self._draw(head(torch.cat([run.outputs[-1][-1], run.context], dim=-1)))
                     chosen = torch.rand(len(own), 1, device=own.device) < sampling
                     drawn = self._embedding_gates(self.dropout(self.embed_tokens(own)), weights)
-                    step_gates = torch.where(chosen, drawn, step_gates)
-                self._step(run, step_gates, memory, weights, looped)
-            layers = [torch.stack(steps, dim=1) for steps in run.outputs[:looped]]
-            contexts, attention = torch.stack(run.contexts, dim=1), torch.cat(run.attentions, dim=2)
+                    shares = Shares(torch.where(chosen, drawn, shares.of_rows()))
+                self._step(run, shares, memory, weights, looped)
+            layers = [_joined(steps, 1) for steps in run.outputs[:looped]]
+            contexts, attention = _joined(run.contexts, 1), _joined(run.attentions, 2)
         for i in range(looped, len(self.cells)):
             layers.append(self._whole_layer(run, i, layers[-1], weights))
         outputs = torch.cat([layers[-1], contexts], dim=-1)
-        return outputs, attention, [embedded, *layers], run.state()
+        return outputs, attention, [*embedded, *layers], run.state()
 
     @staticmethod
     def _embedding_gates(embedded: torch.Tensor, weights: GateWeights) -> torch.Tensor:
         return nn.functional.linear(embedded, weights.embedding, weights.biases[0])
 
-    def _step(self, run: "_Run", gates: torch.Tensor, memory: Memory, weights: GateWeights, looped: int) -> None:
-        """One token: the looped layers, then attention; `gates` `(rows, 4 hidden)` are the embedding's share."""
+    def _step(self, run: "_Run", shares: "Shares", memory: Memory, weights: GateWeights, looped: int) -> None:
+        """One token: the looped layers, then attention; `shares` are the embedding's in the first layer's gates."""
         below = run.context
         for i in range(looped):
-            if i == 0 and run.twins is not None:
-                joined = weights.product(0, run.twins.inputs).index_select(0, run.twins.place)
-            else:
-                joined = weights.product(i, torch.cat([below, run.hidden[i]], dim=-1))
-            # The first layer's bias came with the embedding.
-            run.hidden[i], run.cell[i] = lstm_cell(joined + (weights.biases[i] if i else gates), run.cell[i])
-            below = self.dropout(run.hidden[i])
+            twins = run.twins if i == 0 else None
+            inputs = torch.cat([below, run.hidden[i]], dim=-1) if twins is None else twins.inputs
+            place = None if twins is None else twins.place
+            sums = weights.products[i](inputs)
+            run.hidden[i], run.cell[i] = lstm_cell(sums, run.cell[i], place, None if i else shares)
+            below = self.dropout(run.hidden[i]) if self.training else run.hidden[i]
             run.outputs[i].append(below)
-        query = run.outputs[0][-1] if self.config.query_layer == "first" else below
+        query = run.outputs[0][-1] if self.asks_first else below
         context, attended = self.attention(run.by_utterance(query), memory, run.weights, weights.linears)
         run.context, run.weights = context.flatten(0, 1), attended
         run.twins = None  # their tokens made them differ
@@ -180,7 +212,8 @@ class Speller(nn.Module):
     ) -> tuple[list[torch.Tensor], torch.Tensor, torch.Tensor]:
         """All steps of the loop, with one gradient for all of them: outputs of its layers, contexts, attention."""
         state = (run.hidden[:looped], run.cell[:looped], run.context)
-        parts = (weights.layers[:looped], weights.biases[:looped], cast(DotAttention, self.attention), self.dropout)
+        matrices = [torch.cat(parts, dim=1) for parts in weights.parts[:looped]]
+        parts = (matrices, weights.biases[:looped], cast(DotAttention, self.attention), self.dropout)
         layers, contexts, attention, hidden, cell = run_loop(gates, memory, state, *parts)
         run.hidden[:looped], run.cell[:looped] = hidden.unbind(), cell.unbind()
         run.context, run.weights = contexts[:, -1], attention[:, :, -1:]
@@ -188,12 +221,11 @@ class Speller(nn.Module):
 
     def _whole_layer(self, run: "_Run", layer: int, below: torch.Tensor, weights: GateWeights) -> torch.Tensor:
         """Layer `layer` over all steps of the one below `(rows, targets, hidden)`, in one call."""
-        matrix, bias = weights.layers[layer], weights.biases[layer]
-        size = below.shape[-1]
+        bias = weights.biases[layer]
         output, hidden, cell = torch.lstm(
             below,
             (run.hidden[layer][None], run.cell[layer][None]),
-            [matrix[:, :size].contiguous(), matrix[:, size:].contiguous(), bias, torch.zeros_like(bias)],
+            [*weights.parts[layer], bias, torch.zeros_like(bias)],
             True,  # biases
             1,  # layer
             0.0,  # dropout between layers, of which there are none
@@ -209,6 +241,11 @@ class Speller(nn.Module):
     def _draw(logits: torch.Tensor) -> torch.Tensor:
         """Tokens `(batch,)` drawn from logits `(batch, vocabulary)`, on the device and without gradient."""
         return logits.float().softmax(dim=-1).multinomial(1)[:, 0]
+
+
+def _joined(steps: list[torch.Tensor], dim: int) -> torch.Tensor:
+    """What the steps gave, one after the other along a new axis."""
+    return steps[0].unsqueeze(dim) if len(steps) == 1 else torch.stack(steps, dim=dim)
 
 
 class _Run:
@@ -229,9 +266,9 @@ class _Run:
 
     @staticmethod
     def by_row(weights: torch.Tensor) -> torch.Tensor:
-        """Weights `(utterances, heads, beams, keys)` as `(utterances * beams, heads, 1, keys)`."""
-        return weights.transpose(1, 2).flatten(0, 1)[:, :, None]
+        """Weights `(utterances, heads, beams, keys)` as `(utterances * beams, heads, keys)`."""
+        return weights.transpose(1, 2).flatten(0, 1)
 
     def state(self) -> SpellerState:
         """The state after the last step."""
-        return SpellerState(tuple(self.hidden), tuple(self.cell), self.context, self.by_row(self.weights))
+        return SpellerState(tuple(self.hidden), tuple(self.cell), self.context, self.by_row(self.weights)[:, :, None])

@@ -9,7 +9,6 @@ Shapes: queries `(batch, queries, speller_hidden_size)`, weights `(batch, heads,
 `(batch, queries, memory_size)`; masks are boolean, True on real keys.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from math import sqrt
 
@@ -18,9 +17,8 @@ from torch import nn
 
 from .configuration_las import LasConfig
 from .modeling_attention import masked_softmax, scaled_dot_product_attention
-from .modeling_packed_linear import call
-
-Linear = Callable[[nn.Module, torch.Tensor], torch.Tensor]  # calls a linear layer with its inputs
+from .modeling_kernels import attend, can_attend
+from .modeling_packed_linear import Linear, call
 
 
 @dataclass
@@ -92,13 +90,17 @@ class DotAttention(SpellerAttention):
         zero = keys.new_zeros(1, keys.shape[-1])
         offset = self.query_proj[2](zero)
         matrix = self.query_proj[2](torch.eye(keys.shape[-1], dtype=keys.dtype, device=keys.device)) - offset
-        return Memory(keys @ matrix.t(), states, mask, offsets=(keys @ offset.t())[..., 0])
+        return Memory(keys @ matrix.t(), states, mask.contiguous(), offsets=(keys @ offset.t())[..., 0].contiguous())
 
     def forward(
         self, query: torch.Tensor, memory: Memory, previous_weights: torch.Tensor, linear: Linear = call
     ) -> tuple[torch.Tensor, ...]:
-        asked = self.query_proj[1](linear(self.query_proj[0], query))
-        offsets = memory.offsets if memory.offsets is not None else memory.keys.new_zeros(())
+        asked = linear(self.query_proj[0], query, self.query_proj[1])
+        offsets = memory.offsets if memory.offsets is not None else memory.keys.new_zeros(memory.keys.shape[:2])
+        looked = (asked, memory.keys, offsets, memory.mask, memory.values)
+        if not torch.is_grad_enabled() and can_attend(*looked):
+            context, weights = attend(*looked)
+            return context, weights[:, None]
         scores = asked @ memory.keys.transpose(1, 2) + offsets[:, None]  # (batch, queries, keys)
         weights = masked_softmax(scores, memory.mask[:, None])
         return weights @ memory.values, weights[:, None]

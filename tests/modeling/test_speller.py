@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from aural.modeling.las_cache import LasCache
-from aural.modeling.speller import GateWeights
+from aural.modeling.packed_linear import PackedProduct
 from tests.tiny import VARIANTS, tiny_las
 
 
@@ -81,9 +81,9 @@ def test_hypotheses_with_one_parent_are_multiplied_once_and_differ_by_their_toke
     ids = torch.tensor([[1, 4], [1, 5], [1, 6], [1, 4], [1, 8], [1, 7]])  # three per utterance
     index, tokens = torch.tensor([2, 0, 2, 3, 3, 3]), torch.tensor([[4], [5], [6], [4], [7], [8]])
     multiplied = []
-    original = GateWeights.product
+    original = PackedProduct.__call__
     monkeypatch.setattr(
-        GateWeights, "product", lambda self, i, x: multiplied.append((i, len(x))) or original(self, i, x)
+        PackedProduct, "__call__", lambda self, x, *bent: multiplied.append(len(x)) or original(self, x, *bent)
     )
     with torch.no_grad():
         expected = speller(torch.cat([ids[index], tokens], 1), memory, speller.initial_state(memory, 3))[0][:, 2:]
@@ -93,7 +93,7 @@ def test_hypotheses_with_one_parent_are_multiplied_once_and_differ_by_their_toke
         cache.reorder_cache(index)
         multiplied.clear()
         after = speller(tokens, memory, cache.state, weights=weights)
-        assert multiplied[0] == (0, 3)  # of six rows
+        assert multiplied[0] == 3  # of six rows
         again = speller(tokens, memory, after[3], weights=weights)[0]
         alone = speller(tokens, memory, replace(after[3], twins=None), weights=weights)[0]
     torch.testing.assert_close(after[0], expected, atol=1e-5, rtol=1e-5)

@@ -48,12 +48,13 @@ def everything(loop, layers: int, dropout: float, seed: int = 0):
     """All that a loop returns, and the gradient of a random sum of it by everything that went in."""
     torch.manual_seed(seed)
     speller, memory, states = speller_and_memory(layers, dropout)
-    weights = speller.gate_weights()
+    weights = speller.gate_weights(ROWS)
     ids = torch.tensor([[1, 4, 7, 5, 3], [1, 6, 6, 2, 0], [1, 3, 8, 8, 8]])
     gates = nn.functional.linear(speller.embed_tokens(ids), weights.embedding, weights.biases[0])
     start = [torch.randn(ROWS, HIDDEN, dtype=torch.double, requires_grad=True) for _ in range(2 * layers)]
     context = torch.randn(ROWS, MEMORY, dtype=torch.double, requires_grad=True)
-    parts = (weights.layers, weights.biases, speller.attention, speller.dropout)
+    matrices = [torch.cat(parts, dim=1) for parts in weights.parts]
+    parts = (matrices, weights.biases, speller.attention, speller.dropout)
     returned = loop(gates, memory, (start[:layers], start[layers:], context), *parts)
     loss = sum((torch.randn(each.shape, dtype=torch.double) * each).sum() for each in returned)
     inputs = {**dict(speller.named_parameters()), "states": states, "context": context}
@@ -75,15 +76,16 @@ def test_outputs_and_every_gradient_equal_those_of_autograd(layers, dropout):
 
 def test_gradients_equal_differences_of_the_loss():
     speller, memory, _ = speller_and_memory(layers=2)
-    weights = speller.gate_weights()
+    weights = speller.gate_weights(ROWS)
     gates = torch.randn(ROWS, 3, 4 * HIDDEN, dtype=torch.double, requires_grad=True)
+    matrices = [torch.cat(parts, dim=1) for parts in weights.parts]
     start = [torch.randn(ROWS, HIDDEN, dtype=torch.double) for _ in range(4)]
     keys, values = (each.detach().requires_grad_() for each in (memory.keys, memory.values))
 
     def loop(gates, keys, values):
         held = SimpleNamespace(keys=keys, values=values, mask=memory.mask, offsets=memory.offsets.detach())
         state = (start[:2], start[2:], torch.zeros(ROWS, MEMORY, dtype=torch.double))
-        return run_loop(gates, held, state, weights.layers, weights.biases, speller.attention, speller.dropout)
+        return run_loop(gates, held, state, matrices, weights.biases, speller.attention, speller.dropout)
 
     assert torch.autograd.gradcheck(loop, (gates, keys, values), fast_mode=True)
 
@@ -98,11 +100,12 @@ def test_attention_is_nothing_on_padding_and_sums_to_one():
 def test_a_graph_that_is_kept_gives_the_same_gradients_again():
     torch.manual_seed(0)
     speller, memory, states = speller_and_memory()
-    weights = speller.gate_weights()
+    weights = speller.gate_weights(ROWS)
     gates = torch.randn(ROWS, TARGETS, 4 * HIDDEN, dtype=torch.double, requires_grad=True)
     zeros = [torch.zeros(ROWS, HIDDEN, dtype=torch.double)] * 2
     state = (zeros, zeros, torch.zeros(ROWS, MEMORY, dtype=torch.double))
-    returned = run_loop(gates, memory, state, weights.layers, weights.biases, speller.attention, speller.dropout)
+    matrices = [torch.cat(parts, dim=1) for parts in weights.parts]
+    returned = run_loop(gates, memory, state, matrices, weights.biases, speller.attention, speller.dropout)
     loss = sum(each.square().sum() for each in returned)
     first = torch.autograd.grad(loss, [gates, states], retain_graph=True)
     second = torch.autograd.grad(loss, [gates, states])
