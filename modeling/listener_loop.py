@@ -47,7 +47,7 @@ def run_both_ways(states: torch.Tensor, lengths: Sequence[int], ahead: nn.LSTM, 
     entries, whole = states.flatten(0, 1), lengths[-1] == states.shape[1]
     real = None if whole else _real_frames(lengths, states.shape[1])
     read = entries if real is None else entries.index_select(0, real)
-    outputs = _BothWays.apply(read, _Order.of(lengths), *weights)
+    outputs = _BothWays.apply(read, _Order.of(lengths), torch.is_grad_enabled(), *weights)
     if real is not None:
         outputs = outputs.new_zeros(len(entries), outputs.shape[1]).index_copy(0, real, outputs)
     return outputs.unflatten(0, states.shape[:2])
@@ -82,14 +82,17 @@ class _BothWays(torch.autograd.Function):
     """All steps of both directions as one operation. Everywhere here, `d_x` is the gradient of the loss by `x`."""
 
     @staticmethod
-    def forward(ctx: Any, inputs: torch.Tensor, order: _Order, *weights: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+    def forward(  # type: ignore[override]
+        ctx: Any, inputs: torch.Tensor, order: _Order, learns: bool, *weights: torch.Tensor
+    ) -> torch.Tensor:
         """Inputs `(entries, input)` to outputs `(entries, 2 hidden)`; the weights as `nn.LSTM` lists them, per way."""
         size = weights[1].shape[1]
         outputs, kept = inputs.new_empty(len(inputs), 2 * size), []
         for way, hiddens in enumerate(outputs.split(size, dim=1)):
             over_inputs, over_hidden, *biases = weights[4 * way : 4 * way + 4]
-            gates = torch.addmm(biases[0] + biases[1], inputs, over_inputs.t())
-            cells = inputs.new_empty(len(inputs), size)
+            if learns or not way:  # memory that is new takes a tenth of the time
+                gates, cells = inputs.new_empty(len(inputs), 4 * size), inputs.new_empty(len(inputs), size)
+            torch.addmm(biases[0] + biases[1], inputs, over_inputs.t(), out=gates)
             lstm(order.rows, order.places[way], over_hidden, gates, cells, hiddens)
             kept += [gates, cells]
         ctx.order = order
@@ -113,4 +116,4 @@ class _BothWays(torch.autograd.Function):
             d_weights += [d_gates.t() @ inputs, d_gates.t() @ before, d_bias, d_bias]
             if ctx.needs_input_grad[0]:
                 d_inputs = d_gates @ over_inputs if d_inputs is None else d_inputs.addmm_(d_gates, over_inputs)
-        return d_inputs, None, *d_weights
+        return d_inputs, None, None, *d_weights

@@ -50,11 +50,9 @@ def library() -> ctypes.CDLL | None:
 
 def serves(*tensors: torch.Tensor) -> bool:
     """Whether the kernels can work on these tensors."""
-    return (
-        library() is not None
-        and not (torch.jit.is_tracing() or torch.is_autocast_enabled("cpu"))
-        and all(type(tensor) in PLAIN and on_host(tensor) and tensor.dtype == torch.float32 for tensor in tensors)
-    )
+    if not all(type(each) in PLAIN and on_host(each) and each.dtype == torch.float32 for each in tensors):
+        return False
+    return not (torch.jit.is_tracing() or torch.is_autocast_enabled("cpu")) and library() is not None
 
 
 def _library() -> ctypes.CDLL:

@@ -112,7 +112,9 @@ class BidirectionalLSTM(nn.Module):
 
     def _runs_at_once(self, states: torch.Tensor, lengths: Sequence[int]) -> bool:
         """Whether `run_both_ways` can stand in: over sorted rows; with gradients, but no second ones, in training."""
-        if not (falling(lengths) and runs(states, lengths, self.forward_lstm) and self._is_plain()):
+        if not (self._is_plain() and falling(lengths)):
+            return False
+        if not runs(states, lengths, self.forward_lstm, self.backward_lstm):
             return False
         if not torch.is_grad_enabled():
             return True
