@@ -34,7 +34,7 @@ static void soften(float *scores, const float *offsets, const unsigned char *mas
     float most = -INFINITY, sum = 0;
     for (long key = 0; key < count; key++) {
         scores[key] += offsets[key];
-        if (mask[key] && !(scores[key] <= most)) most = scores[key]; /* NaN wins and stays */
+        if (mask[key] && scores[key] > most) most = scores[key];
     }
     for (long key = 0; key < count; key += LANES) {
         float part[LANES] = {0};
