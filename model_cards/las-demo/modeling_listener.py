@@ -6,6 +6,7 @@ Notable here:
   the real frames in both directions and cannot reach them;
 - on an accelerator lengths stay there, and nothing waits for the host; on a CPU, where the work grows with the rows, a
   row that has ended is left out: rows go longest first, and time is cut where enough of them end (`stretches`);
+- with the kernels of `kernels.py` a layer on a CPU is `listener_loop.run_both_ways`; what is here is for the rest;
 - odd tails of the pyramid are padded with masked zeros, so the output length is the ceiling of the division.
 """
 
