@@ -47,7 +47,7 @@ RIVALS := .venv-rivals
 bench-rivals: $(RIVALS)/installed
 	OMP_NUM_THREADS=1 $(RIVALS)/bin/python -m tests.benchmarks las
 
-$(RIVALS)/installed: pyproject.toml
+$(RIVALS)/installed: pyproject.toml $(wildcard modeling/native/*)
 	$(PYTHON) -m venv $(RIVALS)
 	$(RIVALS)/bin/python -m pip install --quiet --upgrade pip
 	$(RIVALS)/bin/python -m pip install --quiet "$(TORCH)"
@@ -56,4 +56,4 @@ $(RIVALS)/installed: pyproject.toml
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(RIVALS) build dist src/aural.egg-info
+	rm -rf $(VENV) $(RIVALS) build dist src/aural.egg-info modeling/_kernels*.so

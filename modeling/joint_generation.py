@@ -90,10 +90,15 @@ class JointGenerationMixin(_Host):
     def prepare_inputs_for_generation(self, input_ids: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
         """As in transformers; what the cache has read of the text is not read again."""
         cache = given_cache(kwargs.get("cache"), kwargs.get("past_key_values"))
-        seen = 0 if cache is None else cache.get_seq_length()
-        if 0 < seen < input_ids.shape[1]:
-            kwargs["next_sequence_length"] = input_ids.shape[1] - seen
+        if (unread := self._unread(input_ids, cache)) < input_ids.shape[1]:
+            kwargs["next_sequence_length"] = unread
         return super().prepare_inputs_for_generation(input_ids, **kwargs)  # type: ignore[misc]
+
+    @staticmethod
+    def _unread(input_ids: torch.Tensor, cache: Any) -> int:
+        """How many of the last tokens the cache has not read; all, where it has read none or as many."""
+        seen = 0 if cache is None else cache.get_seq_length()
+        return input_ids.shape[1] - (seen if seen < input_ids.shape[1] else 0)
 
     def _expand_inputs_for_generation(  # type: ignore[override]
         self, expand_size: int = 1, **kwargs: Any

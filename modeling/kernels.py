@@ -1,4 +1,4 @@
-"""Hand-written kernels (`kernels.c`) for LSTMs on a CPU: products of few rows, the nonlinear half, a whole direction.
+"""Hand-written kernels (`native/`) for LSTMs on a CPU: products of few rows, the nonlinear half, a whole direction.
 
 Notable here:
 - they are compiled where aural is installed and a compiler is at hand. Where they are missing (no compiler, another
@@ -98,6 +98,9 @@ class Panels:
         return sums
 
     def _multiply(self, inputs: torch.Tensor, start: int | None, bent: bool, into: torch.Tensor) -> None:
+        if inputs.dtype != self.data.dtype or inputs.shape[1] != self.inputs or not on_host(inputs):
+            told = f"{tuple(inputs.shape)} {inputs.dtype} on {inputs.device}"
+            raise RuntimeError(f"inputs {told}: (rows, {self.inputs}) float32 on the host are multiplied with this")
         _library().aural_product(
             len(inputs), self.inputs, self.columns, inputs.data_ptr(), inputs.stride(0), self.data.data_ptr(),
             start, bent, into.data_ptr(), into.stride(0),
@@ -133,6 +136,8 @@ def can_attend(
     asked: torch.Tensor, keys: torch.Tensor, offsets: torch.Tensor, mask: torch.Tensor, values: torch.Tensor
 ) -> bool:
     """Whether `attend` can look at this."""
+    if not mask.shape == offsets.shape == keys.shape[:2] == values.shape[:2] or asked.shape[::2] != keys.shape[::2]:
+        return False
     whole = all(each.is_contiguous() for each in (asked, keys, offsets, mask, values))
     return whole and values.shape[-1] % LANES == 0 and serves(asked, keys, offsets, values)
 

@@ -35,8 +35,7 @@ class LasGenerationMixin(JointGenerationMixin):
         greedy step.
         """
         cache = given_cache(kwargs.pop("cache", None), kwargs.pop("past_key_values", None))
-        seen = 0 if cache is None else cache.get_seq_length()
-        tokens = input_ids[:, seen:] if 0 < seen < input_ids.shape[1] else input_ids
+        tokens = input_ids[:, -self._unread(input_ids, cache) :]
         rest = {name: value for name, value in kwargs.items() if name not in NOT_FORWARDED}
         return {**rest, "decoder_input_ids": tokens.contiguous(), CACHE: cache}
 

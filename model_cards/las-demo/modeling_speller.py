@@ -50,7 +50,8 @@ def lstm_cell(
         place: `(batch,)`, the row of `sums` that each takes; default: its own.
         shares: What is added to the gates.
     """
-    if cell.shape[1] % LANES == 0 and not torch.is_grad_enabled() and serves(sums, cell):
+    read = (sums, cell) if shares is None else (sums, cell, shares.rows)
+    if cell.shape[1] % LANES == 0 and not torch.is_grad_enabled() and serves(*read):
         return lstm_step(sums, cell, place, *(shares or ()))
     gates = sums if place is None else sums.index_select(0, place)
     i, f, g, o = (gates if shares is None else gates + shares.of_rows()).chunk(4, dim=-1)

@@ -48,6 +48,14 @@ def test_a_product_is_added_to_what_is_there_and_its_inputs_may_be_a_part_of_row
 
 
 @needs_kernels
+def test_inputs_of_another_kind_or_width_are_refused_and_not_read():
+    panels = Panels(torch.randn(8, 5))
+    for wrong in (torch.randn(2, 4), torch.randn(2, 5).double()):
+        with pytest.raises(RuntimeError, match=r"\(rows, 5\) float32"):
+            panels.product(wrong, torch.zeros(8))
+
+
+@needs_kernels
 def test_matrices_side_by_side_and_transposed_ones():
     first, second, read = torch.randn(8, 3), torch.randn(4, 8).T, torch.randn(2, 7)
     expected = read @ torch.cat([first, second], dim=1).T
@@ -138,6 +146,7 @@ def test_they_serve_float32_on_the_host_alone(monkeypatch):
     looked = [torch.zeros(1, 2, 8), torch.zeros(1, 3, 8), torch.zeros(1, 3), torch.zeros(1, 3, dtype=torch.bool)]
     assert not can_attend(*looked, torch.zeros(1, 3, 12))  # no multiple of 8
     assert not can_attend(*looked, torch.zeros(1, 8, 3).transpose(1, 2))
+    assert not can_attend(*looked[:3], torch.zeros(1, 2, dtype=torch.bool), torch.zeros(1, 3, 8))  # torch refuses it
     monkeypatch.setattr(kernels, "library", lambda: None)
     assert not serves(plain)
 

@@ -295,3 +295,11 @@ def test_of_several_ends_the_limit_leaves_the_first():
     model = never_ending()
     model.lm_head.bias.data[8] = -1e4
     assert model.generate(clips([50])[0], eos_token_id=[2, 8], num_beams=1)[0, -1] == 2
+
+
+@pytest.mark.parametrize("token", [-1, 9])
+def test_a_token_outside_the_vocabulary_is_refused_in_decoding_too(token):
+    model = tiny_las().eval()
+    features = torch.randn(1, 16, model.config.num_mel_bins)
+    with torch.no_grad(), pytest.raises(IndexError):
+        model(features, decoder_input_ids=torch.tensor([[1, token]]), use_cache=True)

@@ -91,7 +91,7 @@ def test_a_layer_takes_it_and_steps_aside_where_it_must(monkeypatch):
     monkeypatch.setattr(listener, "run_both_ways", lambda *given: calls.append(1) or run_both_ways(*given))
     taken = layer(states, mask)
     with torch.no_grad():
-        layer(states, mask)
+        assert torch.equal(layer(states, mask), taken)
         layer.eval()
         layer(states, mask)
     assert len(calls) == 3
