@@ -7,6 +7,8 @@
 */
 #include "products.h"
 
+#define MOST_LINES 4 /* of memory that a product asks for with 8 inputs; those of a loop over time stay in the cache */
+
 static const float NONE[LANES]; /* zeros: the cells before the first step */
 
 /* A matrix as panels: panel p holds, input by input, 8 of its rows. With 4 `parts` the panels of the same 8 rows of
@@ -34,7 +36,7 @@ void aural_product(long rows, long inputs, long columns, const float *from, long
         fill(copied, row, from + row * from_step);
         sums[row] = into + row * into_step;
     }
-    multiply_all(copied, rows, panels, columns, start, bent, sums);
+    multiply_all(copied, rows, panels, columns, start, bent, sums, MOST_LINES);
     free(sums);
     free(copied.rows);
 }
@@ -106,7 +108,7 @@ void aural_lstm(long steps, const long *rows, const long *places, long units, co
         }
 #pragma omp parallel for schedule(static)
         for (long unit = 0; unit < units; unit += LANES) {
-            if (earlier) multiply(copied, count, panels + 4 * unit * units, 4, sums, unit, units);
+            if (earlier) multiply(copied, count, panels + 4 * unit * units, 4, sums, unit, units, 0);
             for (long row = 0; row < count; row++)
                 cell_forward(sums[row] + unit, units, earlier ? cells + earlier[row] * units + unit : NONE,
                              cells + places[row] * units + unit, hiddens + places[row] * hidden_step + unit);
@@ -141,7 +143,7 @@ void aural_lstm_back(long steps, const long *rows, const long *places, long unit
             fill(copied, row, d_gates + entry * 4 * units);
         }
         memset(carried, 0, sizeof(float) * count * units);
-        if (earlier) multiply_all(copied, count, panels, units, NULL, 0, sums);
+        if (earlier) multiply_all(copied, count, panels, units, NULL, 0, sums, 0);
     }
     free(sums);
     free(carried);
