@@ -36,6 +36,7 @@ from .text_limits import (
     said_rate,
 )
 
+
 class JointGenerationMixin(BeamSearchMixin):
     """What a model that hears adds to `GenerationMixin`; a subclass says how it listens and begins."""
 
