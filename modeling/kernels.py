@@ -24,7 +24,7 @@ PLAIN = (torch.Tensor, torch.nn.Parameter)  # what holds numbers where it says; 
 POINTER, LONG = ctypes.c_void_p, ctypes.c_long
 SIGNATURES = {
     "aural_pack": [POINTER, *[LONG] * 7, POINTER],
-    "aural_product": [LONG, LONG, LONG, POINTER, LONG, POINTER, POINTER, LONG, POINTER, LONG],
+    "aural_product": [LONG, LONG, LONG, LONG, POINTER, LONG, POINTER, POINTER, LONG, POINTER, LONG],
     "aural_cell": [LONG, LONG, *[POINTER] * 7],
     "aural_attend": [*[LONG] * 5, *[POINTER] * 7],
     "aural_lstm": [LONG, POINTER, POINTER, LONG, *[POINTER] * 4, LONG],
@@ -66,19 +66,23 @@ class Panels:
 
     Args:
         matrices: `(outputs, inputs)` each, side by side: they are multiplied with their inputs joined. Views may be
-            passed, transposed ones too.
+            passed, transposed ones too. Or `(groups, outputs, inputs)`: rows of inputs come in as many groups, of one
+            size, each of which has a matrix of its own.
         gates: They are an LSTM's over its hidden states, for `lstm`.
     """
 
     def __init__(self, *matrices: torch.Tensor, gates: bool = False) -> None:
-        self.outputs, self.inputs = len(matrices[0]), sum(matrix.shape[1] for matrix in matrices)
+        stacks = [matrix if matrix.ndim == 3 else matrix[None] for matrix in matrices]
+        self.groups, self.outputs = stacks[0].shape[:2]
+        self.inputs = sum(stack.shape[2] for stack in stacks)
         self.columns = -(-self.outputs // LANES) * LANES
-        self.data = matrices[0].new_empty(self.columns * self.inputs)
+        self.data = matrices[0].new_empty(self.groups, self.columns * self.inputs)
         first = 0
-        for matrix in matrices:
-            sizes = (*matrix.stride(), *matrix.shape, 4 if gates else 1, first, self.inputs)
-            _library().aural_pack(matrix.data_ptr(), *sizes, self.data.data_ptr())
-            first += matrix.shape[1]
+        for stack in stacks:
+            for matrix, data in zip(stack, self.data, strict=True):
+                sizes = (*matrix.stride(), *matrix.shape, 4 if gates else 1, first, self.inputs)
+                _library().aural_pack(matrix.data_ptr(), *sizes, data.data_ptr())
+            first += stack.shape[2]
 
     def product(self, inputs: torch.Tensor, bias: torch.Tensor, bent: bool = False) -> torch.Tensor:
         """`inputs @ matrix.T + bias`.
@@ -98,11 +102,14 @@ class Panels:
         return sums
 
     def _multiply(self, inputs: torch.Tensor, start: int | None, bent: bool, into: torch.Tensor) -> None:
-        if inputs.dtype != self.data.dtype or inputs.shape[1] != self.inputs or not on_host(inputs):
+        rows, rest = divmod(len(inputs), self.groups)
+        if rest or inputs.dtype != self.data.dtype or inputs.shape[1] != self.inputs or not on_host(inputs):
             told = f"{tuple(inputs.shape)} {inputs.dtype} on {inputs.device}"
-            raise RuntimeError(f"inputs {told}: (rows, {self.inputs}) float32 on the host are multiplied with this")
+            groups = "" if self.groups == 1 else f" in {self.groups} groups"
+            allowed = f"(rows, {self.inputs}) float32 on the host{groups}"
+            raise RuntimeError(f"inputs {told}: {allowed} are multiplied with this")
         _library().aural_product(
-            len(inputs), self.inputs, self.columns, inputs.data_ptr(), inputs.stride(0), self.data.data_ptr(),
+            self.groups, rows, self.inputs, self.columns, inputs.data_ptr(), inputs.stride(0), self.data.data_ptr(),
             start, bent, into.data_ptr(), into.stride(0),
         )  # fmt: skip
 

@@ -3,10 +3,11 @@
 Notable here:
 - the memory is the utterance's and is held once, however many hypotheses attend to it;
 - whatever follows a hypothesis is in the state or among the companions, and `reorder_cache` moves all of it;
-- of eight beams some five have different parents: on a CPU the others are not multiplied again.
+- of eight beams some five have different parents: on a CPU the others are not multiplied again, so what feeds the next
+  step is not moved, only looked up when it is needed.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,30 +19,48 @@ from .speller_attention import Memory
 
 
 @dataclass
-class Twins:
-    """Hypotheses that continue the same one: until their next tokens they are one, and multiplied once.
+class Feed:
+    """What a step hands to the first layer of the next, beside the token.
 
-    Shapes: `inputs` `(distinct, memory_size + speller_hidden_size)`, what the first layer takes beside the token: each
-    different context with its hidden state; `place` `(batch,)`, where among them a hypothesis finds its own.
+    Shapes: `context` `(any, memory_size)`, or `(any, 4 hidden)` where what it adds to the gates is known already;
+    `hidden` `(any, speller_hidden_size)`; `rows` `(batch,)`, which of them a hypothesis continues, default: its own.
     """
 
-    inputs: torch.Tensor
-    place: torch.Tensor
+    context: torch.Tensor
+    hidden: torch.Tensor
+    rows: torch.Tensor | None = None
+
+    def reordered(self, index: torch.Tensor) -> "Feed":
+        """With hypothesis `index[i]` in row `i`."""
+        return replace(self, rows=index if self.rows is None else self.rows.index_select(0, index))
+
+    def distinct(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """Contexts and hidden states to multiply, and where among them a hypothesis finds its own.
+
+        The place of each is `(batch,)`, or None where it is its row. Hypotheses that continue the same one are one
+        until their next tokens. An accelerator, which would have to be waited for, is not asked which those are.
+        """
+        if self.rows is None:
+            return self.context, self.hidden, None
+        rows, place = self.rows, None
+        if on_host(rows) and not torch.jit.is_tracing():
+            different, found = rows.unique(return_inverse=True)
+            rows, place = (different, found) if len(different) < len(rows) else (rows, None)
+        return self.context.index_select(0, rows), self.hidden.index_select(0, rows), place
 
 
 @dataclass
 class SpellerState:
     """Everything that follows a hypothesis from step to step; every tensor has the batch first.
 
-    Shapes: `hidden` and `cell`, per layer `(batch, speller_hidden_size)`; `context` `(batch, memory_size)`;
-    `weights` `(batch, heads, 1, keys)`, the attention of the step before; `twins`, where some continue the same.
+    Shapes: `hidden` and `cell`, per layer `(batch, speller_hidden_size)`; `weights` `(batch, heads, 1, keys)`, the
+    attention of the step before; `feed`, what the first layer takes of it.
     """
 
     hidden: tuple[torch.Tensor, ...]
     cell: tuple[torch.Tensor, ...]
-    context: torch.Tensor
     weights: torch.Tensor
-    twins: Twins | None = None
+    feed: Feed
 
 
 class LasCache(Companions, Cache):
@@ -86,28 +105,18 @@ class LasCache(Companions, Cache):
     @property
     def batch_size(self) -> int:
         """Hypotheses held."""
-        return self.state.context.shape[0]
+        return len(self.state.weights)
 
     def reorder_cache(self, beam_idx: torch.LongTensor) -> None:
         """Let row `i` continue the hypothesis that stood in row `beam_idx[i]`, `(batch,)`."""
-        index = beam_idx.to(self.state.context.device)
+        index = beam_idx.to(self.state.weights.device)
         self.state = SpellerState(
             hidden=tuple(h.index_select(0, index) for h in self.state.hidden),
             cell=tuple(c.index_select(0, index) for c in self.state.cell),
-            context=self.state.context.index_select(0, index),
             weights=self.state.weights.index_select(0, index),
-            twins=self._twins(index),
+            feed=self.state.feed.reordered(index),
         )
         self.reorder_companions(index)
-
-    def _twins(self, index: torch.Tensor) -> Twins | None:
-        """Which rows become the same; an accelerator, which would have to be waited for, is not asked."""
-        if not on_host(index) or torch.jit.is_tracing():
-            return None
-        distinct, place = index.unique(return_inverse=True)
-        if len(distinct) == len(index):
-            return None
-        return Twins(torch.cat([self.state.context, self.state.hidden[0]], dim=-1).index_select(0, distinct), place)
 
 
 __all__ = ["CACHE", "LasCache", "SpellerState", "given_cache"]

@@ -27,16 +27,19 @@ void aural_pack(const float *matrix, long row_step, long input_step, long rows, 
 }
 
 /* into (rows, columns) = start (columns) + inputs (rows, inputs) @ panels, with tanh if `bent`; without a start the
-   product is added to what is there. Columns are a multiple of 8. */
-void aural_product(long rows, long inputs, long columns, const float *from, long from_step, const float *panels,
-                   const float *start, long bent, float *into, long into_step) {
+   product is added to what is there. Columns are a multiple of 8. Each of several groups of rows has panels of its own,
+   one after the other. */
+void aural_product(long groups, long rows, long inputs, long columns, const float *from, long from_step,
+                   const float *panels, const float *start, long bent, float *into, long into_step) {
     buffer copied = make_buffer(rows, inputs);
     float **sums = malloc(sizeof(float *) * rows);
-    for (long row = 0; row < rows; row++) {
-        fill(copied, row, from + row * from_step);
-        sums[row] = into + row * into_step;
+    for (long group = 0; group < groups; group++) {
+        for (long row = 0; row < rows; row++) {
+            fill(copied, row, from + (group * rows + row) * from_step);
+            sums[row] = into + (group * rows + row) * into_step;
+        }
+        multiply_all(copied, rows, panels + group * inputs * columns, columns, start, bent, sums, MOST_LINES);
     }
-    multiply_all(copied, rows, panels, columns, start, bent, sums, MOST_LINES);
     free(sums);
     free(copied.rows);
 }

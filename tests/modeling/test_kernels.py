@@ -48,6 +48,17 @@ def test_a_product_is_added_to_what_is_there_and_its_inputs_may_be_a_part_of_row
 
 
 @needs_kernels
+@pytest.mark.parametrize("rows", [1, 4, 8, 9])
+def test_groups_of_rows_have_matrices_of_their_own(rows):
+    read, matrices, sums = torch.randn(3 * rows, 10), torch.randn(3, 10, 24), torch.randn(3 * rows, 24)
+    expected = sums + (read.view(3, rows, 10) @ matrices).flatten(0, 1)
+    panels = Panels(matrices.transpose(1, 2))
+    torch.testing.assert_close(panels.add_product(read, sums), expected, atol=1e-5, rtol=1e-5)
+    with pytest.raises(RuntimeError, match="3 groups"):
+        panels.add_product(read[1:], sums[1:])
+
+
+@needs_kernels
 def test_inputs_of_another_kind_or_width_are_refused_and_not_read():
     panels = Panels(torch.randn(8, 5))
     for wrong in (torch.randn(2, 4), torch.randn(2, 5).double()):
@@ -157,9 +168,11 @@ def test_a_processor_without_avx2_alone_gets_none(monkeypatch):
 
 
 @needs_kernels
-@pytest.mark.parametrize("options", [{}, {"query_layer": "first"}, {"attention_kind": "location"}])
+@pytest.mark.parametrize(
+    "options", [{}, {"query_layer": "first"}, {"attention_kind": "location"}, {"listener_hidden_size": 32}]
+)
 def test_a_model_gives_with_them_what_it_gives_without(options, monkeypatch):
-    model = tiny_las(scale=0.5, listener_hidden_size=8, speller_hidden_size=16, **options)
+    model = tiny_las(scale=0.5, **{"listener_hidden_size": 8, "speller_hidden_size": 16, **options})
     features, mask = torch.randn(3, 40, model.config.num_mel_bins), torch.arange(40) < torch.tensor([[40], [29], [8]])
     labels = torch.tensor([[4, 5, 6, 2], [7, 2, -100, -100], [8, 8, 2, -100]])
 
@@ -171,7 +184,7 @@ def test_a_model_gives_with_them_what_it_gives_without(options, monkeypatch):
         model.eval()
         with torch.no_grad():
             logits = model(features, mask.long(), labels=labels).logits
-        texts = [model.generate(features, attention_mask=mask.long(), num_beams=n, max_length=9) for n in (1, 3)]
+        texts = [model.generate(features, attention_mask=mask.long(), num_beams=n, max_length=9) for n in (1, 3, 8)]
         gradients = [parameter.grad.clone() for parameter in model.parameters() if parameter.grad is not None]
         return texts, [loss.detach(), logits, *gradients]
 

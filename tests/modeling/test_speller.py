@@ -1,10 +1,9 @@
 """The speller against a plain step-by-step one made of PyTorch's own cells."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 
+from aural.modeling import kernels
 from aural.modeling.las_cache import LasCache
 from aural.modeling.packed_linear import PackedProduct
 from tests.tiny import VARIANTS, tiny_las
@@ -36,7 +35,7 @@ def test_speller_is_lstm_cells_that_read_the_context_of_the_step_before(kind):
     outputs, attention, _, end = speller(ids, memory, speller.initial_state(memory))
     torch.testing.assert_close(outputs, torch.stack(expected, dim=1), atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(attention, torch.cat(alignment, dim=2), atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(end.context, context, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(end.feed.context, context, atol=1e-5, rtol=1e-5)
     for mine, theirs in zip((end.hidden[-1], end.cell[-1]), states[-1], strict=True):
         torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-5)
 
@@ -66,7 +65,7 @@ def test_the_table_of_decoding_gives_what_the_products_give(kind, beams):
     ids = torch.tensor([[1, 4, 7, 5], [1, 6, 6, 2], [1, 3, 8, 8], [1, 4, 4, 7]])[: 2 * beams]
     with torch.no_grad():
         expected = speller(ids, memory, speller.initial_state(memory, beams))
-        weights = speller.decoding_weights(2 * beams, ids.device)
+        weights = speller.decoding_weights(memory, beams)
         first, _, _, state = speller(ids[:, :2], memory, speller.initial_state(memory, beams), weights=weights)
         rest = speller(ids[:, 2:], memory, state, weights=weights)
     assert weights.table.shape == (9, 48)
@@ -87,17 +86,64 @@ def test_hypotheses_with_one_parent_are_multiplied_once_and_differ_by_their_toke
     )
     with torch.no_grad():
         expected = speller(torch.cat([ids[index], tokens], 1), memory, speller.initial_state(memory, 3))[0][:, 2:]
-        weights = speller.decoding_weights(6, ids.device)
+        weights = speller.decoding_weights(memory, 3)
         state = speller(ids, memory, speller.initial_state(memory, 3), weights=weights)[3]
         cache = LasCache(memory, state, 2, weights)
         cache.reorder_cache(index)
         multiplied.clear()
         after = speller(tokens, memory, cache.state, weights=weights)
         assert multiplied[0] == 3  # of six rows
-        again = speller(tokens, memory, after[3], weights=weights)[0]
-        alone = speller(tokens, memory, replace(after[3], twins=None), weights=weights)[0]
+        again = speller(tokens, memory, cache.state, weights=weights)
     torch.testing.assert_close(after[0], expected, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(again, alone, atol=0, rtol=0)  # twins of before are no twins any more
+    torch.testing.assert_close(again[0], after[0], atol=0, rtol=0)  # the state is a value: a step leaves it as it was
+    assert after[3].feed.rows is None  # their tokens made them differ
+
+
+@pytest.mark.parametrize("beams", [3, 8])
+def test_hypotheses_that_move_twice_between_steps_are_where_they_went_last(beams):
+    speller = tiny_las(scale=0.5).model.speller
+    memory = speller.attention.prepare(torch.randn(2, 4, 16), torch.ones(2, 4, dtype=torch.bool))
+    ids = torch.randint(3, 9, (2 * beams, 2))
+    first = torch.cat([torch.randint(beams, (beams,)), beams + torch.randint(beams, (beams,))])
+    second = torch.cat([torch.arange(beams).flip(0), beams + torch.randint(beams, (beams,))])
+    with torch.no_grad():
+        weights = speller.decoding_weights(memory, beams)
+        state = speller(ids, memory, speller.initial_state(memory, beams, weights), weights=weights)[3]
+        caches = [LasCache(memory, state, 2, weights) for _ in range(2)]
+        caches[0].reorder_cache(first)
+        caches[0].reorder_cache(second)
+        caches[1].reorder_cache(first[second])
+        twice, once = (speller(ids[:, :1], memory, cache.state, weights=weights)[0] for cache in caches)
+    torch.testing.assert_close(twice, once, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.skipif(kernels.library() is None, reason="no kernels for this processor")
+@pytest.mark.parametrize("kind", [kind for kind in VARIANTS if kind != "slots"])
+def test_many_hypotheses_mix_what_few_keys_add_to_the_gates(kind):
+    speller = tiny_las(scale=0.5, **VARIANTS[kind]).model.speller
+    mask = torch.tensor([[True] * 4, [True] * 2 + [False] * 2])
+    memory = speller.attention.prepare(torch.randn(2, 4, 16), mask)
+    ids, index = torch.randint(3, 9, (16, 4)), torch.randint(8, (16,)) + torch.arange(16) // 8 * 8
+    with torch.no_grad():
+        whole = torch.cat([ids[index, :2], ids[:, 2:]], dim=1)
+        expected = speller(whole, memory, speller.initial_state(memory, 8))
+        weights = speller.decoding_weights(memory, 8)
+        assert (weights.mixed is None) == (kind == "multihead")  # whose contexts are projected, not only mixed
+        state = speller(ids[:, :2], memory, speller.initial_state(memory, 8, weights), weights=weights)[3]
+        cache = LasCache(memory, state, 2, weights)
+        cache.reorder_cache(index)
+        outputs, attention, _, end = speller(ids[:, 2:], memory, cache.state, weights=weights)
+    torch.testing.assert_close(outputs, expected[0][:, 2:], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(attention, expected[1][:, :, 2:], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(end.weights, expected[3].weights, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("beams", "keys"), [(7, 4), (8, 5)])
+def test_few_hypotheses_or_many_keys_multiply_contexts(beams, keys):
+    speller = tiny_las().model.speller
+    memory = speller.attention.prepare(torch.randn(2, keys, 16), torch.ones(2, keys, dtype=torch.bool))
+    with torch.no_grad():
+        assert speller.decoding_weights(memory, beams).mixed is None
 
 
 def test_scheduled_sampling_reads_the_upper_layers_at_every_step_whichever_layer_asks():
