@@ -22,7 +22,7 @@ from .speller_attention import Memory
 class Feed:
     """What a step hands to the first layer of the next, beside the token.
 
-    Shapes: `context` `(any, memory_size)`, or `(any, 4 hidden)` where what it adds to the gates is known already;
+    Shapes: `context` `(any, memory_size)`, or the weights that mix it, `(any, keys)`, where no more is needed;
     `hidden` `(any, speller_hidden_size)`; `rows` `(batch,)`, which of them a hypothesis continues, default: its own.
     """
 
@@ -34,19 +34,15 @@ class Feed:
         """With hypothesis `index[i]` in row `i`."""
         return replace(self, rows=index if self.rows is None else self.rows.index_select(0, index))
 
-    def distinct(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-        """Contexts and hidden states to multiply, and where among them a hypothesis finds its own.
+    def distinct(self) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """Which rows are continued, in their order, default: all; and where among those a hypothesis finds its own.
 
-        The place of each is `(batch,)`, or None where it is its row. Hypotheses that continue the same one are one
-        until their next tokens. An accelerator, which would have to be waited for, is not asked which those are.
+        Hypotheses that continue the same one are one until their next tokens. An accelerator, which would have to be
+        waited for, is not asked which those are: there every hypothesis gets its row, and the place is None.
         """
-        if self.rows is None:
-            return self.context, self.hidden, None
-        rows, place = self.rows, None
-        if on_host(rows) and not torch.jit.is_tracing():
-            different, found = rows.unique(return_inverse=True)
-            rows, place = (different, found) if len(different) < len(rows) else (rows, None)
-        return self.context.index_select(0, rows), self.hidden.index_select(0, rows), place
+        if self.rows is None or not on_host(self.rows) or torch.jit.is_tracing():
+            return self.rows, None
+        return self.rows.unique(return_inverse=True)
 
 
 @dataclass

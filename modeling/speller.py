@@ -117,7 +117,7 @@ class Speller(nn.Module):
         zeros = memory.values.new_zeros(rows, self.config.speller_hidden_size)
         layers = (zeros,) * self.config.speller_layers
         mixed = None if weights is None else weights.mixed
-        context = memory.values.new_zeros(rows, self.config.memory_size if mixed is None else mixed.outputs)
+        context = memory.values.new_zeros(rows, self.config.memory_size if mixed is None else mixed.inputs)
         spread = self.attention.initial_weights(memory)
         spread = spread.repeat_interleave(beams, 0) if beams > 1 else spread
         return SpellerState(layers, layers, spread, Feed(context, zeros))
@@ -219,7 +219,7 @@ class Speller(nn.Module):
 
     def _step(self, run: "_Run", shares: "Shares", memory: Memory, weights: GateWeights, looped: int) -> None:
         """One token: the looped layers, then attention; `shares` are the embedding's in the first layer's gates."""
-        sums, place = self._from_before(run.feed, weights)
+        sums, place = self._from_before(run, weights)
         for i in range(looped):
             if i:
                 sums, place = weights.products[i](torch.cat([run.outputs[i - 1][-1], run.hidden[i]], dim=-1)), None
@@ -229,23 +229,24 @@ class Speller(nn.Module):
         context, run.weights = self.attention(run.by_utterance(query), memory, run.weights, weights.linears)
         run.contexts.append(context.flatten(0, 1))
         run.attentions.append(run.by_row(run.weights))
-        run.feed = Feed(self._fed(run, weights), run.hidden[0])
+        fed = run.contexts[-1] if weights.mixed is None else run.attentions[-1][:, 0]  # which has one head there
+        run.feed = Feed(fed, run.hidden[0])
 
     @staticmethod
-    def _from_before(feed: Feed, weights: GateWeights) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def _from_before(run: "_Run", weights: GateWeights) -> tuple[torch.Tensor, torch.Tensor | None]:
         """What the step before adds to the first layer's gates, and where a hypothesis finds its own."""
-        context, hidden, place = feed.distinct()
+        context, hidden = run.feed.context, run.feed.hidden
+        rows, place = run.feed.distinct()
+        beams = len(context) // run.utterances
+        sizes = [beams] * run.utterances
+        if rows is not None:
+            context, hidden = context.index_select(0, rows), hidden.index_select(0, rows)
         if weights.mixed is None:
             return weights.products[0](torch.cat([context, hidden], dim=-1)), place
-        return weights.products[0].add(hidden, context.clone() if feed.rows is None else context), place
-
-    @staticmethod
-    def _fed(run: "_Run", weights: GateWeights) -> torch.Tensor:
-        """What the last context brings to the next step: itself, or its share of the gates."""
-        if weights.mixed is None:
-            return run.contexts[-1]
-        attended = run.attentions[-1][:, 0]  # these kinds have one head
-        return weights.mixed.add_product(attended, attended.new_zeros(len(attended), weights.mixed.columns))
+        if rows is not None:
+            sizes = (rows // beams).bincount(minlength=run.utterances).tolist()
+        sums = context.new_zeros(len(context), weights.mixed.columns)
+        return weights.products[0].add(hidden, weights.mixed.add_product(context, sums, sizes)), place
 
     def _learn_at_once(
         self, run: "_Run", gates: torch.Tensor, memory: Memory, weights: GateWeights, looped: int

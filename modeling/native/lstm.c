@@ -27,18 +27,22 @@ void aural_pack(const float *matrix, long row_step, long input_step, long rows, 
 }
 
 /* into (rows, columns) = start (columns) + inputs (rows, inputs) @ panels, with tanh if `bent`; without a start the
-   product is added to what is there. Columns are a multiple of 8. Each of several groups of rows has panels of its own,
-   one after the other. */
-void aural_product(long groups, long rows, long inputs, long columns, const float *from, long from_step,
-                   const float *panels, const float *start, long bent, float *into, long into_step) {
+   product is added to what is there. Columns are a multiple of 8. Rows come in groups of so many, each of which has
+   panels of its own, one after the other. */
+void aural_product(long groups, const long *sizes, long rows, long inputs, long columns, const float *from,
+                   long from_step, const float *panels, const float *start, long bent, float *into, long into_step) {
     buffer copied = make_buffer(rows, inputs);
     float **sums = malloc(sizeof(float *) * rows);
-    for (long group = 0; group < groups; group++) {
-        for (long row = 0; row < rows; row++) {
-            fill(copied, row, from + (group * rows + row) * from_step);
-            sums[row] = into + (group * rows + row) * into_step;
-        }
-        multiply_all(copied, rows, panels + group * inputs * columns, columns, start, bent, sums, MOST_LINES);
+    for (long row = 0; row < rows; row++) {
+        fill(copied, row, from + row * from_step);
+        sums[row] = into + row * into_step;
+    }
+    float *const *own = sums;
+    buffer read = copied;
+    for (long group = 0; group < groups; group++, panels += inputs * columns) {
+        multiply_all(read, sizes[group], panels, columns, start, bent, own, MOST_LINES);
+        read.rows += sizes[group] * read.step;
+        own += sizes[group];
     }
     free(sums);
     free(copied.rows);

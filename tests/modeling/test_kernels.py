@@ -48,14 +48,16 @@ def test_a_product_is_added_to_what_is_there_and_its_inputs_may_be_a_part_of_row
 
 
 @needs_kernels
-@pytest.mark.parametrize("rows", [1, 4, 8, 9])
-def test_groups_of_rows_have_matrices_of_their_own(rows):
-    read, matrices, sums = torch.randn(3 * rows, 10), torch.randn(3, 10, 24), torch.randn(3 * rows, 24)
-    expected = sums + (read.view(3, rows, 10) @ matrices).flatten(0, 1)
+def test_groups_of_rows_have_matrices_of_their_own():
+    sizes = [1, 8, 0, 5, 9]
+    read, matrices, sums = torch.randn(23, 10), torch.randn(5, 10, 24), torch.randn(23, 24)
+    products = [own @ matrix for own, matrix in zip(read.split(sizes), matrices, strict=True)]
+    expected = sums + torch.cat(products)
     panels = Panels(matrices.transpose(1, 2))
-    torch.testing.assert_close(panels.add_product(read, sums), expected, atol=1e-5, rtol=1e-5)
-    with pytest.raises(RuntimeError, match="3 groups"):
-        panels.add_product(read[1:], sums[1:])
+    torch.testing.assert_close(panels.add_product(read, sums, sizes), expected, atol=1e-5, rtol=1e-5)
+    for wrong in ([1, 8, 0, 5, 8], [1, 8, 5, 9], [1, 8, 1, -1, 14], None):
+        with pytest.raises(RuntimeError, match="5 groups are multiplied"):
+            panels.add_product(read, sums, wrong)
 
 
 @needs_kernels
