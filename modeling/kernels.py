@@ -98,13 +98,13 @@ class Panels:
         return result[:, : self.outputs]
 
     def add_product(
-        self, inputs: torch.Tensor, sums: torch.Tensor, sizes: Sequence[int] | None = None
+        self, inputs: torch.Tensor, sums: torch.Tensor, sizes: Sequence[int] | None = None, bent: bool = False
     ) -> torch.Tensor:
-        """Add `inputs @ matrix.T` to `sums` `(rows, columns)`, in place.
+        """Add `inputs @ matrix.T` to `sums` `(rows, columns)`, in place, and take tanh of it if `bent`.
 
         `sizes` are the rows of each group; default: there is one.
         """
-        self._multiply(inputs, None, False, sums, sizes or [len(inputs)])
+        self._multiply(inputs, None, bent, sums, sizes or [len(inputs)])
         return sums
 
     def _multiply(

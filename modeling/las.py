@@ -265,7 +265,7 @@ class LasForConditionalGeneration(LasPreTrainedModel, LasGenerationMixin):
     def _logits(self, states: torch.Tensor, cache: LasCache | None = None) -> torch.Tensor:
         linear = call if cache is None or cache.weights is None else cache.weights.linears
         first, tanh, dropout = self.output_mlp
-        states = linear(first, states, tanh)
+        states = call(first, states, tanh) if cache is None else cache.output(first, tanh, states)
         states = dropout(states) if self.training else states
         return linear(self.lm_head, states)
 

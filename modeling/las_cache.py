@@ -8,13 +8,16 @@ Notable here:
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
+from torch import nn
 from transformers import Cache
 
 from .checks import on_host
 from .companion_cache import CACHE, Companions, given_cache
+from .mixed_product import MixedProduct, mixes
+from .packed_linear import call, is_plain
 from .speller_attention import Memory
 
 
@@ -102,6 +105,24 @@ class LasCache(Companions, Cache):
     def batch_size(self) -> int:
         """Hypotheses held."""
         return len(self.state.weights)
+
+    def output(self, layer: nn.Module, tanh: nn.Module, states: torch.Tensor) -> torch.Tensor:
+        """`tanh(layer(states))` for what the last step gave, `(batch, targets, speller_hidden_size + memory_size)`."""
+        weights, values = self.weights, self.memory.values
+        if weights is None:
+            return call(layer, states, tanh)
+        if weights.output is None and weights.mixed is not None and self._mixes_output(layer, tanh):
+            over_rest, over_context = cast(nn.Linear, layer).weight.tensor_split([-values.shape[-1]], dim=1)
+            weights.output = MixedProduct(over_context, over_rest, values, cast(nn.Linear, layer).bias)
+        if weights.output is None or states.shape[1] != 1:
+            return weights.linears(layer, states, tanh)
+        attended = self.state.weights[:, 0, 0]  # those of the last step, of which there is one head
+        return weights.output(attended, states[:, 0, : -values.shape[-1]], bent=True)[:, None]
+
+    def _mixes_output(self, layer: nn.Module, tanh: nn.Module) -> bool:
+        values = self.memory.values
+        plain = is_plain(layer, nn.Linear) and is_plain(tanh, nn.Tanh)
+        return plain and mixes(values, self.batch_size // len(values), *layer.parameters())
 
     def reorder_cache(self, beam_idx: torch.LongTensor) -> None:
         """Let row `i` continue the hypothesis that stood in row `beam_idx[i]`, `(batch,)`."""

@@ -6,8 +6,8 @@ Notable here:
   a table with a row per token; the logits are one product after the loop: inside it there is only what depends on the
   step before;
 - an utterance's hypotheses share its memory: the state has a row for each of them, the memory one per utterance. Where
-  they are many and the memory is short, what each of its values adds to the gates is multiplied once, not what each
-  hypothesis makes of them at every step: both are linear;
+  they are many and the memory is short, what each of its values adds to the gates is multiplied once
+  (`mixed_product.py`);
 - with `query_layer="first"` the layers above the first do not feed the loop, so all their steps are one call;
 - the state is a value that goes in and comes out: the module keeps nothing, so decoding is re-entrant.
 """
@@ -21,13 +21,12 @@ from torch import nn
 
 from ..configuration.las import LasConfig
 from .checks import check_tokens, on_host
-from .kernels import LANES, Panels, lstm_step, serves
+from .kernels import LANES, lstm_step, serves
 from .las_cache import Feed, SpellerState
+from .mixed_product import MixedProduct, mixes
 from .packed_linear import Linear, PackedLinears, PackedProduct, call
 from .speller_attention import ATTENTIONS, DotAttention, Memory
 from .speller_loop import learns_at_once, run_loop
-
-MANY = 8  # hypotheses of an utterance, from which on it pays to know what its values add to the gates
 
 
 class Shares(NamedTuple):
@@ -80,9 +79,8 @@ class GateWeights:
     `(4 hidden,)`.
 
     `products`, per layer, multiply with both parts side by side. Decoding keeps `table` `(vocabulary, 4 hidden)`,
-    every token's share of the first layer's gates, bias and all, and `linears`, which calls linear layers. It may keep
-    `mixed`, which makes a context's share of those gates from the weights of attention, `(keys → 4 hidden)` for each
-    utterance; the first of `products` is then over the hidden state alone.
+    every token's share of the first layer's gates, bias and all, and `linears`, which calls linear layers. Where many
+    hypotheses ask few keys, `mixed` stands in for the first product and `output` for the output layer over contexts.
     """
 
     embedding: torch.Tensor
@@ -91,7 +89,8 @@ class GateWeights:
     products: list[PackedProduct]
     table: torch.Tensor | None = None
     linears: Linear = call
-    mixed: Panels | None = None
+    mixed: MixedProduct | None = None
+    output: MixedProduct | None = None
 
 
 class Speller(nn.Module):
@@ -117,7 +116,7 @@ class Speller(nn.Module):
         zeros = memory.values.new_zeros(rows, self.config.speller_hidden_size)
         layers = (zeros,) * self.config.speller_layers
         mixed = None if weights is None else weights.mixed
-        context = memory.values.new_zeros(rows, self.config.memory_size if mixed is None else mixed.inputs)
+        context = memory.values.new_zeros(rows, self.config.memory_size if mixed is None else mixed.keys)
         spread = self.attention.initial_weights(memory)
         spread = spread.repeat_interleave(beams, 0) if beams > 1 else spread
         return SpellerState(layers, layers, spread, Feed(context, zeros))
@@ -139,20 +138,9 @@ class Speller(nn.Module):
         weights.table = self._embedding_gates(self.embed_tokens(every), weights)
         weights.linears = PackedLinears(rows)
         over_context, over_hidden = weights.parts[0]
-        if self._mixes_gates(memory, over_context, beams):
-            weights.mixed = Panels(nn.functional.linear(memory.values, over_context).transpose(1, 2))
-            weights.products[0] = PackedProduct([over_hidden], rows)
+        if self.attention.mixes_values and mixes(memory.values, beams, over_context, over_hidden):
+            weights.mixed = MixedProduct(over_context, over_hidden, memory.values)
         return weights
-
-    def _mixes_gates(self, memory: Memory, over_context: torch.Tensor, beams: int) -> bool:
-        """Whether to keep what the memory's values add to the gates, not the matrix that they are multiplied with.
-
-        With a quarter as many keys as a value has numbers it takes 25 steps of 8 hypotheses to gain what it costs.
-        """
-        keys, size = memory.values.shape[1:]
-        if beams < MANY or 4 * keys > size or len(over_context) % LANES or not self.attention.mixes_values:
-            return False
-        return not torch.is_grad_enabled() and serves(memory.values, over_context)
 
     def forward(
         self,
@@ -235,18 +223,16 @@ class Speller(nn.Module):
     @staticmethod
     def _from_before(run: "_Run", weights: GateWeights) -> tuple[torch.Tensor, torch.Tensor | None]:
         """What the step before adds to the first layer's gates, and where a hypothesis finds its own."""
-        context, hidden = run.feed.context, run.feed.hidden
-        rows, place = run.feed.distinct()
+        context, hidden, sizes = run.feed.context, run.feed.hidden, None
         beams = len(context) // run.utterances
-        sizes = [beams] * run.utterances
+        rows, place = run.feed.distinct()
         if rows is not None:
             context, hidden = context.index_select(0, rows), hidden.index_select(0, rows)
         if weights.mixed is None:
             return weights.products[0](torch.cat([context, hidden], dim=-1)), place
         if rows is not None:
             sizes = (rows // beams).bincount(minlength=run.utterances).tolist()
-        sums = context.new_zeros(len(context), weights.mixed.columns)
-        return weights.products[0].add(hidden, weights.mixed.add_product(context, sums, sizes)), place
+        return weights.mixed(context, hidden, sizes), place
 
     def _learn_at_once(
         self, run: "_Run", gates: torch.Tensor, memory: Memory, weights: GateWeights, looped: int

@@ -1,9 +1,12 @@
 """LasCache: where it is returned, by which names it is passed, and what it carries."""
 
+from functools import partial
+
 import pytest
 import torch
 from transformers import Cache, T5Config, T5ForConditionalGeneration
 
+from aural.modeling import kernels
 from aural.modeling.las_cache import CACHE
 from tests.tiny import clips, tiny_las
 
@@ -63,3 +66,24 @@ def test_reordering_beams_carries_context_and_previous_weights():
 
 def test_whoever_would_take_tokens_back_is_told_that_the_cache_cannot():
     assert not tiny_las()(clips([20])[0])[CACHE].is_croppable
+
+
+@pytest.mark.skipif(kernels.library() is None, reason="no kernels for this processor")
+@pytest.mark.parametrize("hooked", [False, True])
+def test_the_output_layer_over_many_hypotheses_is_mixed_and_hooks_on_it_have_their_say(hooked):
+    model = tiny_las(scale=0.3, listener_hidden_size=32, speller_hidden_size=16, speller_output_size=16)
+    features, mask = clips([40, 24])
+    torch.manual_seed(0)
+    ids, index = torch.randint(3, 9, (16, 4)), torch.randint(8, (16,)) + torch.arange(16) // 8 * 8
+    if hooked:
+        model.output_mlp[0].register_forward_hook(lambda layer, inputs, result: -result)
+    with torch.no_grad():
+        heard = model.listen(features, mask)
+        step = partial(model, attention_mask=mask, encoder_outputs=heard)
+        expected = step(decoder_input_ids=torch.cat([ids[index, :2], ids[:, 2:]], dim=1), use_cache=False).logits
+        cache = step(decoder_input_ids=ids[:, :2])[CACHE]
+        cache.reorder_cache(index)
+        logits = [step(decoder_input_ids=ids[:, at : at + 1], cache=cache).logits for at in (2, 3)]
+    assert cache.weights.mixed is not None
+    assert (cache.weights.output is None) == hooked
+    torch.testing.assert_close(torch.cat(logits, dim=1), expected[:, 2:], atol=1e-4, rtol=1e-4)
