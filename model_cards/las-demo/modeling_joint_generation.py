@@ -11,12 +11,13 @@ import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
-from transformers import GenerationConfig, GenerationMixin
+from transformers import GenerationConfig
 from transformers.generation import LogitsProcessor, LogitsProcessorList
 
+from .modeling_beam_search import BeamSearchMixin
 from .modeling_checks import check_features
 from .modeling_companion_cache import CACHE, given_cache
 from .modeling_companions import AddCompanions
@@ -35,18 +36,8 @@ from .modeling_text_limits import (
     said_rate,
 )
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
-    class _Host(PreTrainedModel, GenerationMixin):
-        """What the mixin is mixed into."""
-
-        config: Any
-else:
-    _Host = GenerationMixin
-
-
-class JointGenerationMixin(_Host):
+class JointGenerationMixin(BeamSearchMixin):
     """What a model that hears adds to `GenerationMixin`; a subclass says how it listens and begins."""
 
     @abstractmethod

@@ -12,6 +12,7 @@ gaps, but for what is said to be part of a wider row.
 """
 
 import ctypes
+from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
 
@@ -24,7 +25,7 @@ PLAIN = (torch.Tensor, torch.nn.Parameter)  # what holds numbers where it says; 
 POINTER, LONG = ctypes.c_void_p, ctypes.c_long
 SIGNATURES = {
     "aural_pack": [POINTER, *[LONG] * 7, POINTER],
-    "aural_product": [LONG, LONG, LONG, POINTER, LONG, POINTER, POINTER, LONG, POINTER, LONG],
+    "aural_product": [LONG, POINTER, LONG, LONG, LONG, POINTER, LONG, POINTER, POINTER, LONG, POINTER, LONG],
     "aural_cell": [LONG, LONG, *[POINTER] * 7],
     "aural_attend": [*[LONG] * 5, *[POINTER] * 7],
     "aural_lstm": [LONG, POINTER, POINTER, LONG, *[POINTER] * 4, LONG],
@@ -66,19 +67,23 @@ class Panels:
 
     Args:
         matrices: `(outputs, inputs)` each, side by side: they are multiplied with their inputs joined. Views may be
-            passed, transposed ones too.
+            passed, transposed ones too. Or `(groups, outputs, inputs)`: rows of inputs come in as many groups, each of
+            which has a matrix of its own.
         gates: They are an LSTM's over its hidden states, for `lstm`.
     """
 
     def __init__(self, *matrices: torch.Tensor, gates: bool = False) -> None:
-        self.outputs, self.inputs = len(matrices[0]), sum(matrix.shape[1] for matrix in matrices)
+        stacks = [matrix if matrix.ndim == 3 else matrix[None] for matrix in matrices]
+        self.groups, self.outputs = stacks[0].shape[:2]
+        self.inputs = sum(stack.shape[2] for stack in stacks)
         self.columns = -(-self.outputs // LANES) * LANES
-        self.data = matrices[0].new_empty(self.columns * self.inputs)
+        self.data = matrices[0].new_empty(self.groups, self.columns * self.inputs)
         first = 0
-        for matrix in matrices:
-            sizes = (*matrix.stride(), *matrix.shape, 4 if gates else 1, first, self.inputs)
-            _library().aural_pack(matrix.data_ptr(), *sizes, self.data.data_ptr())
-            first += matrix.shape[1]
+        for stack in stacks:
+            for matrix, data in zip(stack, self.data, strict=True):
+                sizes = (*matrix.stride(), *matrix.shape, 4 if gates else 1, first, self.inputs)
+                _library().aural_pack(matrix.data_ptr(), *sizes, data.data_ptr())
+            first += stack.shape[2]
 
     def product(self, inputs: torch.Tensor, bias: torch.Tensor, bent: bool = False) -> torch.Tensor:
         """`inputs @ matrix.T + bias`.
@@ -89,20 +94,30 @@ class Panels:
             bent: Take tanh of the result.
         """
         result = inputs.new_empty(len(inputs), self.columns)
-        self._multiply(inputs, bias.data_ptr(), bent, result)
+        self._multiply(inputs, bias.data_ptr(), bent, result, [len(inputs)])
         return result[:, : self.outputs]
 
-    def add_product(self, inputs: torch.Tensor, sums: torch.Tensor) -> torch.Tensor:
-        """Add `inputs @ matrix.T` to `sums` `(rows, columns)`, in place."""
-        self._multiply(inputs, None, False, sums)
+    def add_product(
+        self, inputs: torch.Tensor, sums: torch.Tensor, sizes: Sequence[int] | None = None, bent: bool = False
+    ) -> torch.Tensor:
+        """Add `inputs @ matrix.T` to `sums` `(rows, columns)`, in place, and take tanh of it if `bent`.
+
+        `sizes` are the rows of each group; default: there is one.
+        """
+        self._multiply(inputs, None, bent, sums, sizes or [len(inputs)])
         return sums
 
-    def _multiply(self, inputs: torch.Tensor, start: int | None, bent: bool, into: torch.Tensor) -> None:
+    def _multiply(
+        self, inputs: torch.Tensor, start: int | None, bent: bool, into: torch.Tensor, sizes: Sequence[int]
+    ) -> None:
         if inputs.dtype != self.data.dtype or inputs.shape[1] != self.inputs or not on_host(inputs):
             told = f"{tuple(inputs.shape)} {inputs.dtype} on {inputs.device}"
             raise RuntimeError(f"inputs {told}: (rows, {self.inputs}) float32 on the host are multiplied with this")
+        if len(sizes) != self.groups or sum(sizes) != len(inputs) or min(sizes) < 0:
+            raise RuntimeError(f"{len(inputs)} rows in groups of {list(sizes)}: {self.groups} groups are multiplied")
         _library().aural_product(
-            len(inputs), self.inputs, self.columns, inputs.data_ptr(), inputs.stride(0), self.data.data_ptr(),
+            self.groups, (LONG * self.groups)(*sizes), len(inputs), self.inputs, self.columns,
+            inputs.data_ptr(), inputs.stride(0), self.data.data_ptr(),
             start, bent, into.data_ptr(), into.stride(0),
         )  # fmt: skip
 

@@ -138,8 +138,8 @@ class LasModel(LasPreTrainedModel):
         beams, uneven = divmod(clips if rows is None else rows, clips)
         if uneven:
             raise ValueError(f"decoder_input_ids has {rows} rows for {clips} clips: a multiple of them is allowed")
-        weights = self.speller.decoding_weights(clips * beams, memory.values.device) if decoding else None
-        return LasCache(memory, self.speller.initial_state(memory, beams), weights=weights)
+        weights = self.speller.decoding_weights(memory, beams) if decoding else None
+        return LasCache(memory, self.speller.initial_state(memory, beams, weights), weights=weights)
 
     @can_return_tuple
     def forward(
@@ -265,7 +265,7 @@ class LasForConditionalGeneration(LasPreTrainedModel, LasGenerationMixin):
     def _logits(self, states: torch.Tensor, cache: LasCache | None = None) -> torch.Tensor:
         linear = call if cache is None or cache.weights is None else cache.weights.linears
         first, tanh, dropout = self.output_mlp
-        states = linear(first, states, tanh)
+        states = call(first, states, tanh) if cache is None else cache.output(first, tanh, states)
         states = dropout(states) if self.training else states
         return linear(self.lm_head, states)
 

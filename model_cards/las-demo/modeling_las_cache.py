@@ -3,45 +3,63 @@
 Notable here:
 - the memory is the utterance's and is held once, however many hypotheses attend to it;
 - whatever follows a hypothesis is in the state or among the companions, and `reorder_cache` moves all of it;
-- of eight beams some five have different parents: on a CPU the others are not multiplied again.
+- of eight beams some five have different parents: on a CPU the others are not multiplied again, so what feeds the next
+  step is not moved, only looked up when it is needed.
 """
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import torch
+from torch import nn
 from transformers import Cache
 
 from .modeling_checks import on_host
 from .modeling_companion_cache import CACHE, Companions, given_cache
+from .modeling_mixed_product import MixedProduct, mixes
+from .modeling_packed_linear import call, is_plain
 from .modeling_speller_attention import Memory
 
 
 @dataclass
-class Twins:
-    """Hypotheses that continue the same one: until their next tokens they are one, and multiplied once.
+class Feed:
+    """What a step hands to the first layer of the next, beside the token.
 
-    Shapes: `inputs` `(distinct, memory_size + speller_hidden_size)`, what the first layer takes beside the token: each
-    different context with its hidden state; `place` `(batch,)`, where among them a hypothesis finds its own.
+    Shapes: `context` `(any, memory_size)`, or the weights that mix it, `(any, keys)`, where no more is needed;
+    `hidden` `(any, speller_hidden_size)`; `rows` `(batch,)`, which of them a hypothesis continues, default: its own.
     """
 
-    inputs: torch.Tensor
-    place: torch.Tensor
+    context: torch.Tensor
+    hidden: torch.Tensor
+    rows: torch.Tensor | None = None
+
+    def reordered(self, index: torch.Tensor) -> "Feed":
+        """With hypothesis `index[i]` in row `i`."""
+        return replace(self, rows=index if self.rows is None else self.rows.index_select(0, index))
+
+    def distinct(self) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """Which rows are continued, in their order, default: all; and where among those a hypothesis finds its own.
+
+        Hypotheses that continue the same one are one until their next tokens. An accelerator, which would have to be
+        waited for, is not asked which those are: there every hypothesis gets its row, and the place is None.
+        """
+        if self.rows is None or not on_host(self.rows) or torch.jit.is_tracing():
+            return self.rows, None
+        return self.rows.unique(return_inverse=True)
 
 
 @dataclass
 class SpellerState:
     """Everything that follows a hypothesis from step to step; every tensor has the batch first.
 
-    Shapes: `hidden` and `cell`, per layer `(batch, speller_hidden_size)`; `context` `(batch, memory_size)`;
-    `weights` `(batch, heads, 1, keys)`, the attention of the step before; `twins`, where some continue the same.
+    Shapes: `hidden` and `cell`, per layer `(batch, speller_hidden_size)`; `weights` `(batch, heads, 1, keys)`, the
+    attention of the step before; `feed`, what the first layer takes of it.
     """
 
     hidden: tuple[torch.Tensor, ...]
     cell: tuple[torch.Tensor, ...]
-    context: torch.Tensor
     weights: torch.Tensor
-    twins: Twins | None = None
+    feed: Feed
 
 
 class LasCache(Companions, Cache):
@@ -86,28 +104,36 @@ class LasCache(Companions, Cache):
     @property
     def batch_size(self) -> int:
         """Hypotheses held."""
-        return self.state.context.shape[0]
+        return len(self.state.weights)
+
+    def output(self, layer: nn.Module, tanh: nn.Module, states: torch.Tensor) -> torch.Tensor:
+        """`tanh(layer(states))` for what the last step gave, `(batch, targets, speller_hidden_size + memory_size)`."""
+        weights, values = self.weights, self.memory.values
+        if weights is None:
+            return call(layer, states, tanh)
+        if weights.output is None and weights.mixed is not None and self._mixes_output(layer, tanh):
+            over_rest, over_context = cast(nn.Linear, layer).weight.tensor_split([-values.shape[-1]], dim=1)
+            weights.output = MixedProduct(over_context, over_rest, values, cast(nn.Linear, layer).bias)
+        if weights.output is None or states.shape[1] != 1:
+            return weights.linears(layer, states, tanh)
+        attended = self.state.weights[:, 0, 0]  # those of the last step, of which there is one head
+        return weights.output(attended, states[:, 0, : -values.shape[-1]], bent=True)[:, None]
+
+    def _mixes_output(self, layer: nn.Module, tanh: nn.Module) -> bool:
+        values = self.memory.values
+        plain = is_plain(layer, nn.Linear) and is_plain(tanh, nn.Tanh)
+        return plain and mixes(values, self.batch_size // len(values), *layer.parameters())
 
     def reorder_cache(self, beam_idx: torch.LongTensor) -> None:
         """Let row `i` continue the hypothesis that stood in row `beam_idx[i]`, `(batch,)`."""
-        index = beam_idx.to(self.state.context.device)
+        index = beam_idx.to(self.state.weights.device)
         self.state = SpellerState(
             hidden=tuple(h.index_select(0, index) for h in self.state.hidden),
             cell=tuple(c.index_select(0, index) for c in self.state.cell),
-            context=self.state.context.index_select(0, index),
             weights=self.state.weights.index_select(0, index),
-            twins=self._twins(index),
+            feed=self.state.feed.reordered(index),
         )
         self.reorder_companions(index)
-
-    def _twins(self, index: torch.Tensor) -> Twins | None:
-        """Which rows become the same; an accelerator, which would have to be waited for, is not asked."""
-        if not on_host(index) or torch.jit.is_tracing():
-            return None
-        distinct, place = index.unique(return_inverse=True)
-        if len(distinct) == len(index):
-            return None
-        return Twins(torch.cat([self.state.context, self.state.hidden[0]], dim=-1).index_select(0, distinct), place)
 
 
 __all__ = ["CACHE", "LasCache", "SpellerState", "given_cache"]

@@ -5,7 +5,9 @@ Notable here:
 - the embeddings' share of the first layer's gates is one matrix product for all steps before the loop, and in decoding
   a table with a row per token; the logits are one product after the loop: inside it there is only what depends on the
   step before;
-- an utterance's hypotheses share its memory: the state has a row for each of them, the memory one per utterance;
+- an utterance's hypotheses share its memory: the state has a row for each of them, the memory one per utterance. Where
+  they are many and the memory is short, what each of its values adds to the gates is multiplied once
+  (`mixed_product.py`);
 - with `query_layer="first"` the layers above the first do not feed the loop, so all their steps are one call;
 - the state is a value that goes in and comes out: the module keeps nothing, so decoding is re-entrant.
 """
@@ -20,7 +22,8 @@ from torch import nn
 from .configuration_las import LasConfig
 from .modeling_checks import check_tokens, on_host
 from .modeling_kernels import LANES, lstm_step, serves
-from .modeling_las_cache import SpellerState
+from .modeling_las_cache import Feed, SpellerState
+from .modeling_mixed_product import MixedProduct, mixes
 from .modeling_packed_linear import Linear, PackedLinears, PackedProduct, call
 from .modeling_speller_attention import ATTENTIONS, DotAttention, Memory
 from .modeling_speller_loop import learns_at_once, run_loop
@@ -76,7 +79,8 @@ class GateWeights:
     `(4 hidden,)`.
 
     `products`, per layer, multiply with both parts side by side. Decoding keeps `table` `(vocabulary, 4 hidden)`,
-    every token's share of the first layer's gates, bias and all, and `linears`, which calls linear layers.
+    every token's share of the first layer's gates, bias and all, and `linears`, which calls linear layers. Where many
+    hypotheses ask few keys, `mixed` stands in for the first product and `output` for the output layer over contexts.
     """
 
     embedding: torch.Tensor
@@ -85,6 +89,8 @@ class GateWeights:
     products: list[PackedProduct]
     table: torch.Tensor | None = None
     linears: Linear = call
+    mixed: MixedProduct | None = None
+    output: MixedProduct | None = None
 
 
 class Speller(nn.Module):
@@ -101,14 +107,19 @@ class Speller(nn.Module):
         self.attention = ATTENTIONS[config.attention_kind](config)
         self.dropout = nn.Dropout(config.speller_dropout)
 
-    def initial_state(self, memory: Memory, beams: int = 1) -> SpellerState:
-        """Zeros, and attention spread evenly over the real states; `beams` hypotheses per utterance."""
+    def initial_state(self, memory: Memory, beams: int = 1, weights: GateWeights | None = None) -> SpellerState:
+        """Zeros, and attention spread evenly over the real states; `beams` hypotheses per utterance.
+
+        `weights` are those of `decoding_weights`, where it goes on with these.
+        """
         rows = memory.values.shape[0] * beams
         zeros = memory.values.new_zeros(rows, self.config.speller_hidden_size)
         layers = (zeros,) * self.config.speller_layers
-        context = memory.values.new_zeros(rows, self.config.memory_size)
-        weights = self.attention.initial_weights(memory)
-        return SpellerState(layers, layers, context, weights.repeat_interleave(beams, 0) if beams > 1 else weights)
+        mixed = None if weights is None else weights.mixed
+        context = memory.values.new_zeros(rows, self.config.memory_size if mixed is None else mixed.keys)
+        spread = self.attention.initial_weights(memory)
+        spread = spread.repeat_interleave(beams, 0) if beams > 1 else spread
+        return SpellerState(layers, layers, spread, Feed(context, zeros))
 
     def gate_weights(self, rows: int) -> GateWeights:
         """The weights as steps of so many rows use them."""
@@ -119,12 +130,16 @@ class Speller(nn.Module):
         products = [PackedProduct(each, rows, cells[i][2] if i else None) for i, each in enumerate(parts)]
         return GateWeights(cells[0][0][:, :size], parts, [bias for *_, bias in cells], products)
 
-    def decoding_weights(self, rows: int, device: torch.device) -> GateWeights:
-        """The same, as decoding keeps them for so many hypotheses."""
+    def decoding_weights(self, memory: Memory, beams: int = 1) -> GateWeights:
+        """The same, as decoding keeps them for so many hypotheses of each utterance."""
+        rows = len(memory.values) * beams
         weights = self.gate_weights(rows)
-        every = torch.arange(self.config.vocab_size, device=device)
+        every = torch.arange(self.config.vocab_size, device=memory.values.device)
         weights.table = self._embedding_gates(self.embed_tokens(every), weights)
         weights.linears = PackedLinears(rows)
+        over_context, over_hidden = weights.parts[0]
+        if self.attention.mixes_values and mixes(memory.values, beams, over_context, over_hidden):
+            weights.mixed = MixedProduct(over_context, over_hidden, memory.values)
         return weights
 
     def forward(
@@ -174,7 +189,7 @@ class Speller(nn.Module):
             for t in range(input_ids.shape[1]):
                 shares = Shares(cast(torch.Tensor, table), input_ids[:, t]) if gates is None else Shares(gates[:, t])
                 if sampling and head is not None and run.contexts:
-                    own = self._draw(head(torch.cat([run.outputs[-1][-1], run.context], dim=-1)))
+                    own = self._draw(head(torch.cat([run.outputs[-1][-1], run.contexts[-1]], dim=-1)))
                     chosen = torch.rand(len(own), 1, device=own.device) < sampling
                     drawn = self._embedding_gates(self.dropout(self.embed_tokens(own)), weights)
                     shares = Shares(torch.where(chosen, drawn, shares.of_rows()))
@@ -192,32 +207,43 @@ class Speller(nn.Module):
 
     def _step(self, run: "_Run", shares: "Shares", memory: Memory, weights: GateWeights, looped: int) -> None:
         """One token: the looped layers, then attention; `shares` are the embedding's in the first layer's gates."""
-        below = run.context
+        sums, place = self._from_before(run, weights)
         for i in range(looped):
-            twins = run.twins if i == 0 else None
-            inputs = torch.cat([below, run.hidden[i]], dim=-1) if twins is None else twins.inputs
-            place = None if twins is None else twins.place
-            sums = weights.products[i](inputs)
+            if i:
+                sums, place = weights.products[i](torch.cat([run.outputs[i - 1][-1], run.hidden[i]], dim=-1)), None
             run.hidden[i], run.cell[i] = lstm_cell(sums, run.cell[i], place, None if i else shares)
-            below = self.dropout(run.hidden[i]) if self.training else run.hidden[i]
-            run.outputs[i].append(below)
-        query = run.outputs[0][-1] if self.asks_first else below
-        context, attended = self.attention(run.by_utterance(query), memory, run.weights, weights.linears)
-        run.context, run.weights = context.flatten(0, 1), attended
-        run.twins = None  # their tokens made them differ
-        run.contexts.append(run.context)
-        run.attentions.append(run.by_row(attended))
+            run.outputs[i].append(self.dropout(run.hidden[i]) if self.training else run.hidden[i])
+        query = run.outputs[0 if self.asks_first else looped - 1][-1]
+        context, run.weights = self.attention(run.by_utterance(query), memory, run.weights, weights.linears)
+        run.contexts.append(context.flatten(0, 1))
+        run.attentions.append(run.by_row(run.weights))
+        fed = run.contexts[-1] if weights.mixed is None else run.attentions[-1][:, 0]  # which has one head there
+        run.feed = Feed(fed, run.hidden[0])
+
+    @staticmethod
+    def _from_before(run: "_Run", weights: GateWeights) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """What the step before adds to the first layer's gates, and where a hypothesis finds its own."""
+        context, hidden, sizes = run.feed.context, run.feed.hidden, None
+        beams = len(context) // run.utterances
+        rows, place = run.feed.distinct()
+        if rows is not None:
+            context, hidden = context.index_select(0, rows), hidden.index_select(0, rows)
+        if weights.mixed is None:
+            return weights.products[0](torch.cat([context, hidden], dim=-1)), place
+        if rows is not None:
+            sizes = (rows // beams).bincount(minlength=run.utterances).tolist()
+        return weights.mixed(context, hidden, sizes), place
 
     def _learn_at_once(
         self, run: "_Run", gates: torch.Tensor, memory: Memory, weights: GateWeights, looped: int
     ) -> tuple[list[torch.Tensor], torch.Tensor, torch.Tensor]:
         """All steps of the loop, with one gradient for all of them: outputs of its layers, contexts, attention."""
-        state = (run.hidden[:looped], run.cell[:looped], run.context)
+        state = (run.hidden[:looped], run.cell[:looped], run.feed.context)
         matrices = [torch.cat(parts, dim=1) for parts in weights.parts[:looped]]
         parts = (matrices, weights.biases[:looped], cast(DotAttention, self.attention), self.dropout)
         layers, contexts, attention, hidden, cell = run_loop(gates, memory, state, *parts)
         run.hidden[:looped], run.cell[:looped] = hidden.unbind(), cell.unbind()
-        run.context, run.weights = contexts[:, -1], attention[:, :, -1:]
+        run.weights, run.feed = attention[:, :, -1:], Feed(contexts[:, -1], run.hidden[0])
         return list(layers.unbind()), contexts, attention
 
     def _whole_layer(self, run: "_Run", layer: int, below: torch.Tensor, weights: GateWeights) -> torch.Tensor:
@@ -254,8 +280,7 @@ class _Run:
 
     def __init__(self, state: SpellerState, utterances: int) -> None:
         self.utterances = utterances
-        self.hidden, self.cell, self.context = list(state.hidden), list(state.cell), state.context
-        self.twins = state.twins
+        self.hidden, self.cell, self.feed = list(state.hidden), list(state.cell), state.feed
         self.weights = self.by_utterance(state.weights[:, :, 0]).transpose(1, 2)  # (utterances, heads, beams, keys)
         self.outputs: list[list[torch.Tensor]] = [[] for _ in state.hidden]
         self.contexts: list[torch.Tensor] = []
@@ -272,4 +297,4 @@ class _Run:
 
     def state(self) -> SpellerState:
         """The state after the last step."""
-        return SpellerState(tuple(self.hidden), tuple(self.cell), self.context, self.by_row(self.weights)[:, :, None])
+        return SpellerState(tuple(self.hidden), tuple(self.cell), self.by_row(self.weights)[:, :, None], self.feed)

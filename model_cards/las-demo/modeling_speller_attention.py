@@ -53,6 +53,7 @@ class SpellerAttention(nn.Module):
     """
 
     key_proj: nn.Module
+    mixes_values = True  # a context is nothing but `weights @ values`
 
     def __init__(self, config: LasConfig) -> None:
         super().__init__()
@@ -112,6 +113,8 @@ class MultiHeadSpellerAttention(SpellerAttention):
     As in Vaswani et al. 2017 (arXiv:1706.03762), section 3.2.2; Chiu et al. 2018 (arXiv:1712.01769) brought heads to
     LAS, theirs being additive.
     """
+
+    mixes_values = False
 
     def __init__(self, config: LasConfig) -> None:
         super().__init__(config)
