@@ -1,7 +1,7 @@
 /* Products of few rows with a matrix that stays.
 
-   - With 4 to 64 rows a product reads the matrix about as long as it multiplies. A tile of up to 6 rows by 16 columns
-     keeps its sums in registers over all inputs, so the matrix is read once per 6 rows, in the order in which it lies
+   - With 4 to 64 rows a product reads the matrix about as long as it multiplies. A tile, of 6 rows by 16 columns
+     or 4 by 24, keeps its sums in registers over all inputs, so the matrix is read once per tile, as it lies
      ("panels" of 8 columns). On AVX2 that reaches 60 to 100% of what a product of large matrices reaches, where oneDNN
      reaches 45 to 80%;
    - rows are copied into a buffer first: rows whose distance is a multiple of 4 KiB push each other out of the cache;
