@@ -77,6 +77,8 @@ def test_the_output_layer_over_many_hypotheses_is_mixed_and_hooks_on_it_have_the
     ids, index = torch.randint(3, 9, (16, 4)), torch.randint(8, (16,)) + torch.arange(16) // 8 * 8
     if hooked:
         model.output_mlp[0].register_forward_hook(lambda layer, inputs, result: -result)
+    widths = []
+    model.model.register_forward_hook(lambda part, inputs, result: widths.append(result[0].shape[-1]))
     with torch.no_grad():
         heard = model.listen(features, mask)
         step = partial(model, attention_mask=mask, encoder_outputs=heard)
@@ -84,6 +86,9 @@ def test_the_output_layer_over_many_hypotheses_is_mixed_and_hooks_on_it_have_the
         cache = step(decoder_input_ids=ids[:, :2])[CACHE]
         cache.reorder_cache(index)
         logits = [step(decoder_input_ids=ids[:, at : at + 1], cache=cache).logits for at in (2, 3)]
+        states = model.model(features, mask, ids[:, :1], cache=cache).last_hidden_state
     assert cache.weights.mixed is not None
-    assert (cache.weights.output is None) == hooked
+    assert cache.mixes_output != hooked
+    assert widths == [80, 80, *([80, 80] if hooked else [16, 16]), 80]  # contexts are made where something reads them
+    assert states.shape == (16, 1, 80)
     torch.testing.assert_close(torch.cat(logits, dim=1), expected[:, 2:], atol=1e-4, rtol=1e-4)
