@@ -156,6 +156,7 @@ class LasModel(LasPreTrainedModel):
         sampling_head: nn.Module | None = None,
         memory_slots: int | None = None,
         past_key_values: LasCache | None = None,
+        output_contexts: bool = True,
         **kwargs: Any,
     ) -> Seq2SeqModelOutput:
         """Listen, attend and spell.
@@ -174,10 +175,11 @@ class LasModel(LasPreTrainedModel):
             decoder_attention_mask: Not used: a speller reads its inputs in order, and what follows `<eos>` is ignored.
             sampling_head: Output layer for scheduled sampling in training.
             memory_slots: How many of the config's slots to fill; default: a random number in training, else all.
+            output_contexts: Give contexts even where decoding does without (`LasCache.mixes_output`).
             kwargs: Not used; transformers passes some to every model.
 
         Returns:
-            `last_hidden_state` `(batch, targets, speller_hidden_size + memory_size)`: LSTM output and context.
+            `last_hidden_state` `(batch, targets, speller_hidden_size + memory_size)`: LSTM output and context, if any.
 
         Raises:
             ValueError: Another number of mels, a row without frames, frames that do not come first; two caches.
@@ -198,7 +200,14 @@ class LasModel(LasPreTrainedModel):
             decoder_input_ids = torch.full((cache.batch_size, 1), self.config.decoder_start_token_id, device=device)
         sampling = self.config.scheduled_sampling if self.training and sampling_head is not None else 0.0
         outputs, attention, layers, cache.state = self.speller(
-            decoder_input_ids, cache.memory, cache.state, sampling_head, sampling, cache.weights, output_hidden_states
+            decoder_input_ids,
+            cache.memory,
+            cache.state,
+            sampling_head,
+            sampling,
+            cache.weights,
+            output_hidden_states,
+            output_contexts or not cache.mixes_output or decoder_input_ids.shape[1] > 1,
         )
         cache.seen_tokens += decoder_input_ids.shape[1]
         return Seq2SeqModelOutput(
@@ -338,6 +347,7 @@ class LasForConditionalGeneration(LasPreTrainedModel, LasGenerationMixin):
                 output_hidden_states=output_hidden_states,
                 sampling_head=nn.Sequential(self.output_mlp, self.lm_head) if labels is not None else None,
                 memory_slots=memory_slots,
+                output_contexts=False,
                 return_dict=True,
             )
             heard.logits = self._logits(outputs.last_hidden_state, outputs.get(CACHE))  # (batch, targets, vocabulary)

@@ -106,8 +106,16 @@ class LasCache(Companions, Cache):
         """Hypotheses held."""
         return len(self.state.weights)
 
+    @property
+    def mixes_output(self) -> bool:
+        """Whether `output` does without contexts."""
+        return self.weights is not None and self.weights.output is not None
+
     def output(self, layer: nn.Module, tanh: nn.Module, states: torch.Tensor) -> torch.Tensor:
-        """`tanh(layer(states))` for what the last step gave, `(batch, targets, speller_hidden_size + memory_size)`."""
+        """`tanh(layer(states))` for what the last step gave, `(batch, targets, speller_hidden_size + memory_size)`.
+
+        With `mixes_output` the contexts may be missing.
+        """
         weights, values = self.weights, self.memory.values
         if weights is None:
             return call(layer, states, tanh)
@@ -117,7 +125,7 @@ class LasCache(Companions, Cache):
         if weights.output is None or states.shape[1] != 1:
             return weights.linears(layer, states, tanh)
         attended = self.state.weights[:, 0, 0]  # those of the last step, of which there is one head
-        return weights.output(attended, states[:, 0, : -values.shape[-1]], bent=True)[:, None]
+        return weights.output(attended, states[:, 0, : weights.output.rest.inputs], bent=True)[:, None]
 
     def _mixes_output(self, layer: nn.Module, tanh: nn.Module) -> bool:
         values = self.memory.values

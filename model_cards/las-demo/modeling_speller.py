@@ -13,7 +13,7 @@ Notable here:
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, cast
 
 import torch
@@ -151,6 +151,7 @@ class Speller(nn.Module):
         sampling: float = 0.0,
         weights: GateWeights | None = None,
         output_embeddings: bool = True,
+        output_contexts: bool = True,
     ) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor], SpellerState]:
         """Run over `input_ids` `(rows, targets)` from `state`; rows are the utterances, or their hypotheses in turn.
 
@@ -163,9 +164,10 @@ class Speller(nn.Module):
                 (scheduled sampling, Bengio et al. 2015, arXiv:1506.03099).
             weights: Those of `gate_weights` or `decoding_weights`, where a caller keeps them from step to step.
             output_embeddings: Return them even where no step reads them.
+            output_contexts: Give contexts, which `weights.mixed` and `weights.output` do without.
 
         Returns:
-            Outputs `(rows, targets, speller_hidden_size + memory_size)`, last layer and context side by side;
+            Outputs `(rows, targets, speller_hidden_size + memory_size)`, last layer and context, if any, side by side;
             attention `(rows, heads, targets, keys)`; the outputs of embedding, where there are any, and of every layer
             `(rows, targets, size)`; the state after the last token.
 
@@ -173,6 +175,8 @@ class Speller(nn.Module):
             IndexError: A token outside the vocabulary.
         """
         weights = weights or self.gate_weights(len(input_ids))
+        if not output_contexts and weights.mixed is not None:
+            memory = replace(memory, values=memory.values[..., :0])  # of which nothing is mixed
         table, embedded, gates = weights.table, [], None
         if table is None or output_embeddings:
             embedded = [self.dropout(self.embed_tokens(input_ids))]  # (rows, targets, embedding)
