@@ -110,8 +110,9 @@ class Panels:
     def _multiply(
         self, inputs: torch.Tensor, start: int | None, bent: bool, into: torch.Tensor, sizes: Sequence[int]
     ) -> None:
-        if inputs.dtype != self.data.dtype or inputs.shape[1] != self.inputs or not on_host(inputs):
-            told = f"{tuple(inputs.shape)} {inputs.dtype} on {inputs.device}"
+        gaps = self.inputs > 1 and inputs.stride(1) != 1
+        if inputs.dtype != self.data.dtype or inputs.shape[1] != self.inputs or gaps or not on_host(inputs):
+            told = f"{tuple(inputs.shape)} {inputs.dtype} on {inputs.device}{', with gaps' if gaps else ''}"
             raise RuntimeError(f"inputs {told}: (rows, {self.inputs}) float32 on the host are multiplied with this")
         if len(sizes) != self.groups or sum(sizes) != len(inputs) or min(sizes) < 0:
             raise RuntimeError(f"{len(inputs)} rows in groups of {list(sizes)}: {self.groups} groups are multiplied")

@@ -164,7 +164,7 @@ class Speller(nn.Module):
                 (scheduled sampling, Bengio et al. 2015, arXiv:1506.03099).
             weights: Those of `gate_weights` or `decoding_weights`, where a caller keeps them from step to step.
             output_embeddings: Return them even where no step reads them.
-            output_contexts: Give contexts, which `weights.mixed` and `weights.output` do without.
+            output_contexts: Give contexts even of a single step, which `weights.output` does without.
 
         Returns:
             Outputs `(rows, targets, speller_hidden_size + memory_size)`, last layer and context, if any, side by side;
@@ -175,7 +175,7 @@ class Speller(nn.Module):
             IndexError: A token outside the vocabulary.
         """
         weights = weights or self.gate_weights(len(input_ids))
-        if not output_contexts and weights.mixed is not None:
+        if not output_contexts and weights.output is not None and input_ids.shape[1] == 1:
             memory = replace(memory, values=memory.values[..., :0])  # of which nothing is mixed
         table, embedded, gates = weights.table, [], None
         if table is None or output_embeddings:

@@ -175,7 +175,7 @@ class LasModel(LasPreTrainedModel):
             decoder_attention_mask: Not used: a speller reads its inputs in order, and what follows `<eos>` is ignored.
             sampling_head: Output layer for scheduled sampling in training.
             memory_slots: How many of the config's slots to fill; default: a random number in training, else all.
-            output_contexts: Give contexts even where decoding does without (`LasCache.mixes_output`).
+            output_contexts: Give contexts even where decoding does without (`GateWeights.output`).
             kwargs: Not used; transformers passes some to every model.
 
         Returns:
@@ -207,7 +207,7 @@ class LasModel(LasPreTrainedModel):
             sampling,
             cache.weights,
             output_hidden_states,
-            output_contexts or not cache.mixes_output or decoder_input_ids.shape[1] > 1,
+            output_contexts,
         )
         cache.seen_tokens += decoder_input_ids.shape[1]
         return Seq2SeqModelOutput(

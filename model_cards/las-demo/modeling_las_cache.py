@@ -106,15 +106,10 @@ class LasCache(Companions, Cache):
         """Hypotheses held."""
         return len(self.state.weights)
 
-    @property
-    def mixes_output(self) -> bool:
-        """Whether `output` does without contexts."""
-        return self.weights is not None and self.weights.output is not None
-
     def output(self, layer: nn.Module, tanh: nn.Module, states: torch.Tensor) -> torch.Tensor:
         """`tanh(layer(states))` for what the last step gave, `(batch, targets, speller_hidden_size + memory_size)`.
 
-        With `mixes_output` the contexts may be missing.
+        With `weights.output` the contexts of a single step may be missing.
         """
         weights, values = self.weights, self.memory.values
         if weights is None:

@@ -47,7 +47,8 @@ static void fill(buffer into, long row, const float *from) {
     }
 
 /* near_: sums[r][c] += inputs[r] . panel c; `apart` lies between the columns of two panels in the sums.
-   far_: the same, and with every 8 inputs so many lines of memory are asked for, from `ahead` on. */
+   far_: the same, and with every 8 inputs so many lines of memory are asked for, from `ahead` on. They are two because
+   a tile that could ask is slower where it does not. */
 #define TILE(R, C)                                                                                                   \
     static void near_##R##_##C(const float *inputs, long step, long count, const float *panels, float *const *sums,  \
                                long apart, const float *ahead, long lines) {                                         \

@@ -63,7 +63,7 @@ def test_groups_of_rows_have_matrices_of_their_own():
 @needs_kernels
 def test_inputs_of_another_kind_or_width_are_refused_and_not_read():
     panels = Panels(torch.randn(8, 5))
-    for wrong in (torch.randn(2, 4), torch.randn(2, 5).double()):
+    for wrong in (torch.randn(2, 4), torch.randn(2, 5).double(), torch.randn(5, 2).T):
         with pytest.raises(RuntimeError, match=r"\(rows, 5\) float32"):
             panels.product(wrong, torch.zeros(8))
 

@@ -88,7 +88,7 @@ def test_the_output_layer_over_many_hypotheses_is_mixed_and_hooks_on_it_have_the
         logits = [step(decoder_input_ids=ids[:, at : at + 1], cache=cache).logits for at in (2, 3)]
         states = model.model(features, mask, ids[:, :1], cache=cache).last_hidden_state
     assert cache.weights.mixed is not None
-    assert cache.mixes_output != hooked
+    assert (cache.weights.output is None) == hooked
     assert widths == [80, 80, *([80, 80] if hooked else [16, 16]), 80]  # contexts are made where something reads them
     assert states.shape == (16, 1, 80)
     torch.testing.assert_close(torch.cat(logits, dim=1), expected[:, 2:], atol=1e-4, rtol=1e-4)
